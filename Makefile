@@ -1,0 +1,43 @@
+# Every target makes the environment it needs: Python 3.11, make and a compiler are enough to begin.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The repository's own data folder, where there is one; tests and the demo read it.
+ifneq ($(wildcard ../shared/data),)
+export NEUROLENS_DATA ?= $(abspath ../shared/data)
+endif
+
+.PHONY: help install lint test demo format clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+install: $(READY)  ## make .venv and install everything
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable ".[demo,draw,brain]" --group dev
+	@touch $(READY)
+
+lint: $(READY)  ## formatting, style, types, import directions
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+test: $(READY)  ## the tests
+	$(BIN)/python -m pytest
+
+demo: $(READY)  ## a trained network against brain data, operation by operation; writes demo/
+	$(BIN)/neurolens demo
+
+format: $(READY)  ## format the code in place
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,86 @@
+"""What can go wrong, by name. Every message says what was wrong, what was expected and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "AddressError",
+    "InputError",
+    "LabelError",
+    "ModelError",
+    "NeurolensError",
+    "NeurolensWarning",
+    "StimulusError",
+    "StoreError",
+    "TraceError",
+    "check_choice",
+    "list_names",
+    "near_misses",
+]
+
+
+class NeurolensError(Exception):
+    """Base of every error that neurolens raises on purpose."""
+
+    def __str__(self) -> str:  # KeyError would show the repr, with quotes and escaped newlines
+        return "\n".join(str(part) for part in self.args)
+
+
+class AddressError(NeurolensError, KeyError):
+    """No operation, pass or module has this address, or it means several things."""
+
+
+class InputError(NeurolensError, ValueError):
+    """An argument has a value that no definition covers."""
+
+
+class LabelError(NeurolensError, ValueError):
+    """Labels (stimulus, subject, region ...) are missing, repeated, or differ between two sides."""
+
+
+class StimulusError(NeurolensError, ValueError):
+    """A stimulus cannot be read, or the stimuli do not form a set."""
+
+
+class ModelError(NeurolensError, ValueError):
+    """A model cannot be built, or weights do not fit it."""
+
+
+class StoreError(NeurolensError, OSError):
+    """A store cannot be written or read as asked."""
+
+
+class TraceError(NeurolensError, RuntimeError):
+    """A recording cannot be made, or what was asked of it was not kept."""
+
+
+class NeurolensWarning(UserWarning):
+    """Something the user should know before trusting a number."""
+
+
+def near_misses(name: str, names: Iterable[str], n: int = 5) -> list[str]:
+    """Return up to `n` of `names` that look like `name`, best first."""
+    pool = list(dict.fromkeys(names))
+    close = difflib.get_close_matches(name, pool, n=n, cutoff=0.5)
+    tail = name.rsplit(".", 1)[-1]
+    ending = [other for other in pool if tail and other.rsplit(".", 1)[-1] == tail and other not in close]
+    return (close + ending)[:n]
+
+
+def list_names(names: Iterable[object], limit: int = 8) -> str:
+    """Write names for a message: quoted, at most `limit`, the rest counted."""
+    pool = [repr(name) for name in names]
+    shown = ", ".join(pool[:limit])
+    return shown if len(pool) <= limit else f"{shown} and {len(pool) - limit} more"
+
+
+def check_choice(value: object, choices: Iterable[str], argument: str) -> None:
+    """Raise InputError unless `value` is one of `choices`; the message lists them."""
+    pool = list(choices)
+    if value in pool:
+        return
+    close = near_misses(str(value), pool, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise InputError(f"{argument}={value!r} is not known; choose one of {list_names(pool, 30)}.{hint}")
