@@ -1,0 +1,301 @@
+"""Ridge regression of many targets: one eigendecomposition a fold, shared by all targets and alphas.
+
+The estimate minimises ``|Y - X B|² + alpha |B|²`` with an intercept: features and targets are centred by
+their training means. With the `Split` of a fold, whatever the shape of X::
+
+    prediction = mean(Y_train) + probe @ diag(1 / (values + alpha)) @ basis.T @ (Y_train - mean(Y_train))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurolens.numerics.design import (
+    Design,
+    Split,
+    eigh_psd,
+    feature_location,
+    kept_features,
+    make_design,
+    mean_rows,
+    split_design,
+)
+
+__all__ = ["AlphaChoice", "RidgeFit", "default_alphas", "fit_ridge", "predict_split", "select_alphas"]
+
+FloatArray = NDArray[np.floating[Any]]
+Indices = NDArray[np.intp]
+Folds = Sequence[tuple[Indices, Indices]]
+
+DEFAULT_GRID = np.logspace(-4, 5, 10)
+"""The default alphas, in units of the mean squared length of a training pattern."""
+
+_BATCH_ELEMENTS = (
+    2**25
+)  # largest working array (stimuli x targets), so that memory does not grow with targets
+_TIE = 10.0  # cross-validated errors closer than this many rounding errors are the same
+
+
+@dataclass(frozen=True)
+class AlphaChoice:
+    """The alpha of each target and how well it predicted held-out stimuli.
+
+    Attributes
+    ----------
+    alpha
+        Array, shape (n_targets,), float64.
+    r2
+        Array, shape (n_targets,), float64: 1 - SSE/SST over all held-out stimuli, SST about
+        the training means. NaN where nothing was cross-validated (one alpha) or the target is constant.
+    at_edge
+        Bool array, shape (n_targets,): the smallest or the largest of several alphas was chosen.
+    """
+
+    alpha: NDArray[np.float64]
+    r2: NDArray[np.float64]
+    at_edge: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class RidgeFit:
+    """A fitted ridge: ``prediction = X @ coef + intercept``.
+
+    Attributes
+    ----------
+    coef
+        Array, shape (n_features, n_targets).
+    intercept
+        Array, shape (n_targets,).
+    choice
+        The alphas and what they were chosen by.
+    """
+
+    coef: FloatArray
+    intercept: FloatArray
+    choice: AlphaChoice
+
+
+def default_alphas(design: Design, train: Indices) -> NDArray[np.float64]:
+    """Return ``logspace(-4, 5, 10) * trace(K_train) / n_train``.
+
+    K_train is the kernel of the training patterns about their mean: multiplying all features by a constant
+    multiplies the alphas by its square, so that the same model is chosen.
+
+    Parameters
+    ----------
+    design
+        From `make_design`.
+    train
+        Integer array, shape (n_train,).
+
+    Returns
+    -------
+    array, shape (10,), float64
+        Ascending. Where all features are constant in training, every alpha predicts the mean, and the grid is
+        scaled by the squared length of the pattern itself.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(8, 20))
+    >>> scaled = default_alphas(make_design(10 * X), np.arange(8))
+    >>> bool(np.allclose(scaled, 100 * default_alphas(make_design(X), np.arange(8))))
+    True
+    """
+    if design.kernel is not None:
+        inside = design.kernel[np.ix_(train, train)]
+        length = float(np.trace(inside, dtype=np.float64))
+        trace = length - float(inside.sum(dtype=np.float64)) / train.size
+        rounding = float(np.finfo(inside.dtype).eps)
+    else:
+        mean, scale = feature_location(design, train)
+        length = _total(kept_features(design)[train] / scale)
+        trace = _total((kept_features(design)[train] - mean) / scale)
+        rounding = float(np.finfo(mean.dtype).eps) ** 2  # here the mean was removed before squaring
+    unit = trace if trace > _TIE * rounding * length else length
+    return DEFAULT_GRID * (unit / train.size if unit > 0 else 1.0)
+
+
+def select_alphas(
+    design: Design, targets: FloatArray, *, alphas: NDArray[np.float64], folds: Folds
+) -> AlphaChoice:
+    """Choose the alpha of each target by cross-validation.
+
+    The smallest squared error over all held-out stimuli wins (each counts once, whatever its fold's size).
+    Errors that differ by rounding only are ties, and ties go to the larger alpha.
+
+    Parameters
+    ----------
+    design
+        From `make_design`, with n_stimuli rows.
+    targets
+        Array, shape (n_stimuli, n_targets), same dtype as the features.
+    alphas
+        Array, shape (n_alphas,), positive, ascending. With one alpha there is nothing to choose, and
+        nothing is run.
+    folds
+        Pairs of integer arrays (train, test): positions of stimuli.
+
+    Returns
+    -------
+    AlphaChoice
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(30, 5))
+    >>> halves = [(np.arange(15), np.arange(15, 30)), (np.arange(15, 30), np.arange(15))]
+    >>> select_alphas(make_design(X), X[:, :1], alphas=np.array([1e-6, 1e3]), folds=halves).alpha.tolist()
+    [1e-06]
+    """
+    n_targets = targets.shape[1]
+    if alphas.size == 1:
+        return AlphaChoice(
+            np.repeat(alphas, n_targets), np.full(n_targets, np.nan), np.zeros(n_targets, dtype=bool)
+        )
+    errors, total, rounding = _held_out_errors(design, targets, alphas, folds)
+    tied = errors <= errors.min(axis=0) + _TIE * rounding
+    best = alphas.size - 1 - np.argmax(tied[::-1], axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        r2 = np.where(total > _TIE * rounding, 1 - errors[best, np.arange(n_targets)] / total, np.nan)
+    return AlphaChoice(alphas[best], r2, (best == 0) | (best == alphas.size - 1))
+
+
+def predict_split(split: Split, targets: FloatArray, alpha: NDArray[np.float64]) -> FloatArray:
+    """Predict the test stimuli of a split.
+
+    Parameters
+    ----------
+    split
+        From `split_design`.
+    targets
+        Array, shape (n_train, n_targets): training targets, in the order of the split's training stimuli.
+    alpha
+        Array, shape (n_targets,): each target's own.
+
+    Returns
+    -------
+    array, shape (n_test, n_targets), dtype of `targets`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(9, 2))
+    >>> split = split_design(make_design(X), np.arange(6), np.arange(6, 9))
+    >>> bool(np.allclose(predict_split(split, X[:6], np.full(2, 1e-9)), X[6:]))
+    True
+    """
+    predictions = np.empty((split.probe.shape[0], targets.shape[1]), dtype=targets.dtype)
+    for columns in _batches(*targets.shape):
+        weights, mean = _weights(split.values, split.basis, targets[:, columns], alpha[columns])
+        predictions[:, columns] = split.probe @ weights + mean
+    return predictions
+
+
+def fit_ridge(
+    features: FloatArray,
+    targets: FloatArray,
+    *,
+    folds: Folds,
+    alphas: NDArray[np.float64] | None = None,
+    standardize: bool = False,
+) -> RidgeFit:
+    """Fit ridge regression with each target's own alpha.
+
+    Parameters
+    ----------
+    features
+        Array, shape (n_stimuli, n_features), float32 or float64.
+    targets
+        Array, shape (n_stimuli, n_targets), same dtype.
+    folds
+        Pairs of integer arrays (train, test) to choose alphas by.
+    alphas
+        Array, shape (n_alphas,), positive, ascending; None for `default_alphas`.
+    standardize
+        Divide features by their standard deviation; `coef` is in the units of the features all the same.
+
+    Returns
+    -------
+    RidgeFit
+        In the dtype of `features`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(20, 3))
+    >>> folds = [(np.arange(10), np.arange(10, 20)), (np.arange(10, 20), np.arange(10))]
+    >>> fit = fit_ridge(X, X @ np.array([[1.0], [2.0], [3.0]]) + 4, folds=folds, alphas=np.array([1e-9]))
+    >>> fit.coef.ravel().round(3).tolist(), float(fit.intercept[0].round(3))
+    ([1.0, 2.0, 3.0], 4.0)
+    """
+    design = make_design(features, standardize=standardize)
+    everything = np.arange(features.shape[0])
+    if alphas is None:
+        alphas = default_alphas(design, everything)
+    choice = select_alphas(design, targets, alphas=alphas, folds=folds)
+    mean, scale = feature_location(Design(None, features, standardize), everything)
+    centred = (features - mean) / scale
+    primal = centred.shape[1] <= centred.shape[0]
+    kernel = centred.T @ centred if primal else design.kernel
+    values, vectors = eigh_psd(centred @ centred.T if kernel is None else kernel)
+    basis = centred @ vectors if primal else vectors
+    coef = np.empty((features.shape[1], targets.shape[1]), dtype=targets.dtype)
+    for columns in _batches(*targets.shape):
+        weights, _ = _weights(values, basis, targets[:, columns], choice.alpha[columns])
+        coef[:, columns] = vectors @ weights if primal else centred.T @ (vectors @ weights)
+    coef /= scale[:, None]
+    return RidgeFit(coef, mean_rows(targets) - mean @ coef, choice)
+
+
+def _held_out_errors(
+    design: Design, targets: FloatArray, alphas: NDArray[np.float64], folds: Folds
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Squared errors (alpha, target), those of the training mean (target), and what rounding adds."""
+    errors = np.zeros((alphas.size, targets.shape[1]))
+    total, squares = np.zeros(targets.shape[1]), np.zeros(targets.shape[1])
+    for train, test in folds:
+        split = split_design(design, train, test)
+        probes = [split.probe / (split.values + split.values.dtype.type(alpha)) for alpha in alphas]
+        for columns in _batches(*targets.shape):
+            inside, outside = targets[:, columns][train], targets[:, columns][test]
+            mean = mean_rows(inside)
+            projected = split.basis.T @ (inside - mean)
+            total[columns] += _sum_squares(outside - mean)
+            squares[columns] += _sum_squares(outside)
+            for row, probe in enumerate(probes):
+                errors[row, columns] += _sum_squares(outside - mean - probe @ projected)
+    eps = float(np.finfo(targets.dtype).eps)
+    return errors, total, eps * total + eps**2 * squares
+
+
+def _weights(
+    values: FloatArray, basis: FloatArray, targets: FloatArray, alpha: NDArray[np.float64]
+) -> tuple[FloatArray, FloatArray]:
+    """Coordinates (k, target) of the ridge estimate in an eigenbasis, and the targets' training mean."""
+    mean = mean_rows(targets)
+    shrink = values[:, None] + alpha.astype(values.dtype)
+    return (basis.T @ (targets - mean)) / shrink, mean
+
+
+def _sum_squares(array: FloatArray) -> NDArray[np.float64]:
+    """Sum of squares over the first axis, in float64."""
+    squares: NDArray[np.float64] = np.einsum("ij,ij->j", array, array, dtype=np.float64)
+    return squares
+
+
+def _total(array: FloatArray) -> float:
+    """Sum of all squares, in float64."""
+    return float(_sum_squares(array).sum())
+
+
+def _batches(n_rows: int, n_columns: int) -> Iterator[slice]:
+    """Cut columns into slices whose working arrays stay small."""
+    size = max(1, _BATCH_ELEMENTS // max(1, n_rows))
+    for start in range(0, n_columns, size):
+        yield slice(start, min(start + size, n_columns))
