@@ -1,0 +1,98 @@
+"""The permutation test against permuting by hand, and its error rate."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import pdist, squareform
+
+from neurolens.errors import InputError
+from neurolens.numerics.permutation import compute_permutation_test, draw_permutations
+from neurolens.numerics.similarity import MEASURES, compute_similarity
+
+
+def draw_vectors(n_vectors, n_stimuli, seed, n_features=8):
+    rng = np.random.default_rng(seed)
+    return np.stack([pdist(rng.standard_normal((n_stimuli, n_features))) for _ in range(n_vectors)])
+
+
+@pytest.mark.parametrize("method", MEASURES)
+def test_equals_permuting_square_matrices_one_by_one(method):
+    models, first, second = draw_vectors(3, 6, 0), draw_vectors(2, 6, 1), draw_vectors(1, 6, 2)
+    null = []
+    for order in itertools.permutations(range(6)):  # exhaustive: the identity comes first
+        references = [
+            np.stack([squareform(squareform(v)[np.ix_(order, order)]) for v in subjects])
+            for subjects in (first, second)
+        ]
+        null.append([compute_similarity(models, r, method).mean(axis=1) for r in references])
+    null = np.array(null).transpose(0, 2, 1)  # (720, model, reference)
+    centred = null - null.mean(axis=0)
+    result = compute_permutation_test(
+        models, [first, second], method, permutations=draw_permutations(6, 10, seed=0)
+    )
+    assert result.n_permutations == math.factorial(6) - 1
+    np.testing.assert_allclose(result.score, null[0], atol=1e-12)
+    np.testing.assert_allclose(result.p, (null >= null[0] - 1e-9).mean(axis=0), atol=1e-12)
+    largest = centred.max(axis=1, keepdims=True)
+    np.testing.assert_allclose(result.p_max, (largest >= centred[0] - 1e-9).mean(axis=0), atol=1e-12)
+
+
+@pytest.mark.parametrize("n_stimuli", [3, 5, 7])
+def test_few_stimuli_list_every_permutation_once(n_stimuli):
+    permutations = draw_permutations(n_stimuli, 10, seed=0)
+    assert len({tuple(p) for p in permutations}) == math.factorial(n_stimuli) - 1
+
+
+def test_draws_depend_on_the_seed_alone():
+    a, b, c = (draw_permutations(20, 50, seed=s) for s in (1, 1, 2))
+    assert (a == b).all()
+    assert (a != c).any()
+    assert (np.sort(a, axis=1) == np.arange(20)).all()
+
+
+def test_false_positives_stay_at_the_stated_rate():
+    n_runs, n_stimuli = 300, 20
+    permutations = draw_permutations(n_stimuli, 199, seed=5)
+    models = draw_vectors(n_runs, n_stimuli, 6)
+    hits = 0
+    for model, reference in zip(models, draw_vectors(n_runs, n_stimuli, 7), strict=True):
+        p = compute_permutation_test(model[None], [reference[None]], permutations=permutations).p
+        hits += p[0, 0] <= 0.05
+    assert 0.02 <= hits / n_runs <= 0.085  # binomial 99 % interval around .05
+
+
+def test_the_maximum_statistic_holds_the_family_wise_rate():
+    n_runs, n_stimuli, n_models = 200, 12, 15
+    permutations = draw_permutations(n_stimuli, 199, seed=5)
+    models = draw_vectors(n_models, n_stimuli, 8)
+    hits = [
+        compute_permutation_test(models, [reference[None]], permutations=permutations).p_max.min() <= 0.05
+        for reference in draw_vectors(n_runs, n_stimuli, 9)
+    ]
+    assert 0.01 <= np.mean(hits) <= 0.10
+
+
+def test_a_related_reference_gets_the_smallest_p():
+    model = draw_vectors(1, 30, 0)
+    result = compute_permutation_test(model, [model], permutations=draw_permutations(30, 99, seed=0))
+    assert result.p[0, 0] == pytest.approx(1 / 100)
+
+
+def test_a_model_without_similarity_has_no_p_and_spoils_no_other():
+    models = np.vstack([np.ones((1, 45)), draw_vectors(1, 10, 0)])
+    result = compute_permutation_test(
+        models, [models[1:]], "pearson", permutations=draw_permutations(10, 99, seed=0)
+    )
+    assert np.isnan(result.p[0, 0])
+    assert np.isnan(result.p_max[0, 0])
+    assert result.p_max[1, 0] == pytest.approx(1 / 100)
+
+
+def test_work_without_end_is_refused():
+    vectors = draw_vectors(30, 20, 0)
+    with pytest.raises(InputError, match=r"one by one.*rho-a"):
+        compute_permutation_test(
+            vectors, [vectors], "kendall-tau-a", permutations=draw_permutations(20, 1000, seed=0)
+        )
