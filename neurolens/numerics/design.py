@@ -1,7 +1,7 @@
 """A design: features that are split again and again, with the kernel kept where that is the smaller thing.
 
-Every split is brought to one form, whatever the shape of the features. With more features than stimuli (dual),
-``X X' = U diag(values) U'``, ``basis = U``, ``probe = X_test X' U``; else (primal),
+Every split is brought to one form, whatever the shape of the features. With more features than stimuli
+(dual), ``X X' = U diag(values) U'``, ``basis = U``, ``probe = X_test X' U``; else (primal),
 ``X' X = V diag(values) V'``, ``basis = X V``, ``probe = X_test V``.
 """
 

@@ -1,0 +1,262 @@
+"""Responses: measured units by stimulus, labelled and checked, with repetitions on a dim of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from neurolens.errors import InputError, LabelError, list_names
+from neurolens.schema import NEUROID, REGION, REPETITION, STIMULUS, SUBJECT, rename_aliases, stimulus_ids
+
+__all__ = ["average_repetitions", "by_subject", "check_responses", "responses"]
+
+BrainData = xr.DataArray | xr.Dataset | xr.DataTree | Mapping[str, xr.DataArray]
+
+
+def responses(
+    array: ArrayLike,
+    *,
+    stimulus: Sequence[object] | Mapping[str, Any],
+    neuroid: Sequence[object] | None = None,
+    region: str | Sequence[str] | None = None,
+    subject: str | Sequence[str] | None = None,
+    coords: Mapping[str, ArrayLike] | None = None,
+) -> xr.DataArray:
+    """Label an array of measured responses.
+
+    Parameters
+    ----------
+    array
+        Array, shape (n_stimuli, n_neuroids) or (n_repetitions, n_stimuli, n_neuroids), any real dtype.
+    stimulus
+        The unique ids of the stimuli, in the order of the array; or a mapping with the key "stimulus" and
+        further coords of `stimulus`, as `Stimuli.coords()` gives it.
+    neuroid
+        Ids of the measured units; by default 0, 1, ...
+    region, subject
+        One name for all neuroids, or one for each.
+    coords
+        Further coords of `neuroid`, each with one value per neuroid: x, y, z in mm, hemisphere, ...
+
+    Returns
+    -------
+    DataArray ([repetition,] stimulus, neuroid)
+        float32 stays float32, all else becomes float64; coords as given.
+
+    Raises
+    ------
+    InputError
+        If the array has another number of dimensions, or is not real.
+    LabelError
+        If labels are repeated or their number does not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> it = responses(np.zeros((3, 2, 5)), stimulus=["cat", "dog"], region="IT", subject="A")
+    >>> it.dims, it.region.values[0].item()
+    (('repetition', 'stimulus', 'neuroid'), 'IT')
+    """
+    values = _real(np.asarray(array), "the array of responses")
+    if values.ndim not in (2, 3):
+        raise InputError(
+            f"Responses have shape (stimulus, neuroid) or (repetition, stimulus, neuroid); this array has "
+            f"{values.ndim} dimensions, shape {values.shape}."
+        )
+    n_neuroids = values.shape[-1]
+    labels: dict[str, Any] = dict(stimulus) if isinstance(stimulus, Mapping) else {STIMULUS: list(stimulus)}
+    labels[NEUROID] = np.arange(n_neuroids) if neuroid is None else np.asarray(neuroid)
+    of_neuroid: dict[str, Any] = {REGION: region, SUBJECT: subject, **(coords or {})}
+    for name, given in of_neuroid.items():
+        if given is not None:
+            column = np.repeat(given, n_neuroids) if isinstance(given, str) else np.asarray(given)
+            labels[name] = (NEUROID, column)
+    dims = (REPETITION, STIMULUS, NEUROID)[-values.ndim :]
+    _check_lengths(labels, dict(zip(dims, values.shape, strict=True)))
+    return check_responses(xr.DataArray(values, dims=dims, coords=labels))
+
+
+def check_responses(data: xr.DataArray, *, what: str = "the responses") -> xr.DataArray:
+    """Bring responses to one form, or say what is wrong with them.
+
+    Parameters
+    ----------
+    data
+        DataArray with dims `stimulus`, `neuroid` (or `voxel`) and maybe `repetition`, in any order.
+    what
+        What to call them in a message.
+
+    Returns
+    -------
+    DataArray ([repetition,] stimulus, neuroid)
+        float32 or float64. A missing `neuroid` label is numbered 0, 1, ...
+
+    Raises
+    ------
+    InputError
+        If a dim is missing or unknown, nothing was measured, or values are not real.
+    LabelError
+        If stimuli have no labels or repeated ones.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> raw = xr.DataArray(np.zeros((4, 2)), dims=("voxel", "stimulus"), coords={"stimulus": ["a", "b"]})
+    >>> check_responses(raw).dims
+    ('stimulus', 'neuroid')
+    """
+    data = rename_aliases(data)
+    known = (REPETITION, STIMULUS, NEUROID)
+    missing = [dim for dim in known[1:] if dim not in data.dims]
+    unknown = [dim for dim in data.dims if dim not in known]
+    if missing or unknown:
+        raise InputError(
+            f"{what} must have the dims 'stimulus', 'neuroid' and maybe 'repetition'; they have "
+            f"{list_names(data.dims)}. {_dims_advice(missing, unknown)}"
+        )
+    if 0 in data.shape:
+        raise InputError(f"{what} are empty: {dict(data.sizes)}.")
+    stimulus_ids(data, what)
+    if NEUROID not in data.coords:
+        data = data.assign_coords({NEUROID: np.arange(data.sizes[NEUROID])})
+    data = data.transpose(..., STIMULUS, NEUROID)
+    real = _real(data.values, what)
+    return data if real is data.values else data.copy(data=real)
+
+
+def average_repetitions(data: xr.DataArray) -> xr.DataArray:
+    """Average responses over `repetition`.
+
+    A NaN in one repetition is NaN in the mean, so that no stimulus silently rests on fewer trials than
+    another; average with ``data.mean("repetition", skipna=True)`` where that is what you want.
+
+    Parameters
+    ----------
+    data
+        DataArray ([repetition,] stimulus, neuroid).
+
+    Returns
+    -------
+    DataArray (stimulus, neuroid)
+        Attrs of `data`, and `n_averaged`: the number of repetitions (1 where there is no such dim, unless the
+        data say otherwise already).
+
+    Raises
+    ------
+    InputError, LabelError
+        As `check_responses`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> twice = responses(np.array([[[0.0], [2.0]], [[2.0], [4.0]]]), stimulus=["a", "b"])
+    >>> average_repetitions(twice).values.ravel().tolist()
+    [1.0, 3.0]
+    """
+    data = check_responses(data)
+    n_averaged = data.sizes.get(REPETITION, data.attrs.get("n_averaged", 1))
+    if REPETITION in data.dims:
+        data = data.mean(REPETITION, skipna=False, keep_attrs=True)
+    return data.assign_attrs(n_averaged=int(n_averaged))
+
+
+def by_subject(data: BrainData, *, what: str = "the responses") -> dict[str, xr.DataArray]:
+    """List responses by subject: each subject has stimuli and neuroids of its own.
+
+    Parameters
+    ----------
+    data
+        One DataArray (or a Dataset of one variable), a dict of them by subject, or a DataTree whose leaves
+        are the subjects.
+    what
+        What to call them in a message.
+
+    Returns
+    -------
+    dict of DataArray ([repetition,] stimulus, neuroid)
+        Checked. A single one has the key "".
+
+    Raises
+    ------
+    InputError
+        If it is something else, holds nothing, or a subject holds several variables.
+    LabelError
+        As `check_responses`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> one = responses(np.zeros((2, 3)), stimulus=["a", "b"])
+    >>> list(by_subject({"S1": one, "S2": one})), list(by_subject(one))
+    (['S1', 'S2'], [''])
+    """
+    found: dict[str, Any] = {}
+    if isinstance(data, xr.DataTree):
+        leaves = {leaf.path.strip("/"): leaf.to_dataset() for leaf in data.leaves}
+        found = {name: _only_variable(leaf, f"subject {name!r}") for name, leaf in leaves.items()}
+    elif isinstance(data, xr.Dataset):
+        found = {"": _only_variable(data, what)}
+    elif isinstance(data, xr.DataArray):
+        found = {"": data}
+    elif isinstance(data, Mapping):
+        found = {str(name): array for name, array in data.items()}
+    wrong = [f"{name}: {type(array).__name__}" for name, array in found.items() if not _is_array(array)]
+    if wrong or not found:
+        raise InputError(
+            f"{what} must be a DataArray (stimulus, neuroid), or a dict or DataTree of them by subject; got "
+            f"{list_names(wrong) if wrong else type(data).__name__ + ', without any'}. Label a plain array "
+            "with neurolens.brain.responses(array, stimulus=ids)."
+        )
+    return {
+        name: check_responses(array, what=f"{what} of subject {name!r}" if name else what)
+        for name, array in found.items()
+    }
+
+
+def _is_array(data: object) -> bool:
+    return isinstance(data, xr.DataArray)
+
+
+def _only_variable(data: xr.Dataset, what: str) -> xr.DataArray:
+    """Return the one variable of a dataset."""
+    if len(data.data_vars) != 1:
+        raise InputError(
+            f"{what} holds the variables {list_names(data.data_vars)}; exactly one array of responses is "
+            "expected. Choose it: dataset[name]."
+        )
+    return next(iter(data.data_vars.values()))
+
+
+def _real(values: np.ndarray[Any, Any], what: str) -> np.ndarray[Any, Any]:
+    """Return values as float32 or float64, unchanged where they are."""
+    if values.dtype in (np.float32, np.float64):
+        return values
+    if values.dtype.kind not in "fiub":
+        raise InputError(f"{what} must be real numbers; they have dtype {values.dtype}.")
+    return values.astype(np.float64)
+
+
+def _check_lengths(labels: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
+    """Raise LabelError where a coord has another length than its dim."""
+    for name, given in labels.items():
+        dim, column = given if isinstance(given, tuple) else (name, given)
+        if dim not in sizes or len(column) != sizes[dim]:
+            raise LabelError(
+                f"{name!r} has {len(column)} labels for the dim {dim!r}, but the array has "
+                f"{sizes.get(dim, 'no such dim')} there: {dict(sizes)}."
+            )
+
+
+def _dims_advice(missing: Sequence[object], unknown: Sequence[object]) -> str:
+    """Say what to do about dims that are missing or unknown."""
+    if SUBJECT in unknown:
+        return "Give subjects as a dict: {s: data.sel(subject=s) for s in data.subject.values}."
+    if missing and unknown:
+        return f"Rename one, e.g. data.rename({unknown[0]}={missing[0]!r})."
+    if missing:
+        return f"Add {missing[0]!r}, e.g. data.expand_dims({missing[0]!r})."
+    return f"Select or average {unknown[0]!r} first, e.g. data.mean({unknown[0]!r})."
