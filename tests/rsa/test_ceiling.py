@@ -1,0 +1,47 @@
+"""Labelled noise ceilings: sessions, single subjects, labels."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy.spatial.distance import pdist, squareform
+
+from neurolens.errors import InputError, LabelError
+from neurolens.rsa import noise_ceiling
+
+
+def draw_sessions(n_subjects=4, n_sessions=2, n_stimuli=9):
+    rng = np.random.default_rng(0)
+    shape = (n_subjects, n_sessions, n_stimuli, n_stimuli)
+    truth = rng.random((n_stimuli, 6))
+    squares = [squareform(pdist(truth + rng.random((n_stimuli, 6)))) for _ in range(n_subjects * n_sessions)]
+    ids = [f"im{i}" for i in range(n_stimuli)]
+    dims = ("subject", "session", "stimulus", "stimulus_b")
+    coords = {"subject": [f"s{i}" for i in range(n_subjects)], "stimulus": ids, "stimulus_b": ids}
+    return xr.DataArray(np.reshape(squares, shape), coords, dims)
+
+
+def test_sessions_are_averaged_and_left_out_together():
+    inference = pytest.importorskip("rsatoolbox.inference")
+    toolbox = pytest.importorskip("rsatoolbox.rdm")
+    rdms = draw_sessions()
+    low, high = inference.boot_noise_ceiling(toolbox.RDMs(rdms.values.mean(axis=1)), method="rho-a")
+    got = noise_ceiling(rdms)
+    assert float(got.ceiling_low) == pytest.approx(low)
+    assert float(got.ceiling_high) == pytest.approx(high)
+    assert got.ceiling_low_subject.subject.values.tolist() == ["s0", "s1", "s2", "s3"]
+    assert "rho-a" in got.attrs["ceiling_kind"]
+
+
+def test_one_subject_has_none():
+    assert np.isnan(noise_ceiling(draw_sessions(n_subjects=1)).ceiling_high)
+
+
+def test_what_cannot_be_pooled_is_refused():
+    rdms = draw_sessions()
+    with pytest.raises(LabelError, match="'subject'"):
+        noise_ceiling(rdms.isel(subject=0, session=0))
+    with pytest.raises(InputError, match=r"'time'.*isel\(time=0\)"):
+        noise_ceiling(rdms.expand_dims(time=2))
+    rdms[0, 0, 1, 2] = rdms[0, 0, 2, 1] = np.nan
+    with pytest.raises(InputError, match="complete"):
+        noise_ceiling(rdms)
