@@ -1,1 +1,6 @@
-"""store."""
+"""Activations on disk: the Zarr format of neurolens (docs/format.md), written block by block, read lazily."""
+
+from neurolens.store.read import Store, open_store
+from neurolens.store.write import StoreWriter, attach_store, create_store
+
+__all__ = ["Store", "StoreWriter", "attach_store", "create_store", "open_store"]

@@ -1,0 +1,191 @@
+"""Read a store: a mapping from address to a DataArray whose chunks are read when they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from neurolens.errors import AddressError, StoreError, list_names, near_misses
+from neurolens.schema import PASS, STIMULUS
+from neurolens.store import layout
+from neurolens.store.layout import ACTIVATION, BLOCKS_DONE, METADATA
+
+
+def open_store(path: str | Path, *, incomplete: bool = False) -> Store:
+    """Open a store for reading.
+
+    Parameters
+    ----------
+    path
+        Folder of the store.
+    incomplete
+        Whether to open a store whose run was not finished, with the stimuli that are on disk. If False, that
+        is an error that says what is missing.
+
+    Returns
+    -------
+    Store
+        Mapping from address to DataArray, in order of execution.
+
+    Raises
+    ------
+    StoreError
+        If `path` is no store, is unfinished, or has a newer format.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from pathlib import Path
+    >>> from neurolens.store import create_store, open_store
+    >>> path = Path(tempfile.mkdtemp()) / "acts.zarr"
+    >>> with create_store(path, stimuli={"stimulus": ["cat", "dog"]}, attrs={}, block_size=1) as writer:
+    ...     writer.declare("fc", dims=("stimulus", "unit"), shape=(2, 3), dtype=np.float32, attrs={})
+    ...     writer.write_block(0, {"fc": np.ones((1, 3), np.float32)})
+    >>> open_store(path, incomplete=True).missing
+    ('dog',)
+    """
+    target = Path(path)
+    root = layout.read_root(target)
+    head = root["attributes"]
+    stimuli = _read_stimuli(target)
+    done = _done_stimuli(target, head)
+    if not head["complete"] and not incomplete:
+        left = stimuli[STIMULUS].values[~done].tolist()
+        raise StoreError(
+            f"The store {target} is unfinished: {len(left)} of {len(done)} stimuli are missing "
+            f"({list_names(left, 5)}). Run its extraction again to complete it, or open what there is with "
+            "incomplete=True."
+        )
+    entries = layout.scan(target, root)
+    return Store(
+        path=target,
+        attrs=head["run"],
+        aliases=dict(head["aliases"]),
+        entries={entry.address: entry for entry in entries},
+        all_stimuli=stimuli,
+        done=done,
+    )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Store(Mapping[str, xr.DataArray]):
+    """The activations in a store; made by `open_store`.
+
+    Parameters
+    ----------
+    path
+        Folder of the store.
+    attrs
+        What made the data: model, hash of weights, preprocessing ...
+    aliases
+        Other names of operations (modules, composites), to their addresses.
+    entries
+        What the store says of each operation, by address, without reading data.
+    all_stimuli
+        Dataset of coordinates: ids and metadata of all stimuli, also of missing ones.
+    done
+        Which of them are on disk, bool, shape (n_stimuli,).
+    """
+
+    path: Path
+    attrs: Mapping[str, Any]
+    aliases: Mapping[str, str]
+    entries: Mapping[str, layout.Entry]
+    all_stimuli: xr.Dataset
+    done: np.ndarray[Any, np.dtype[np.bool_]]
+
+    @property
+    def missing(self) -> tuple[Any, ...]:
+        """Ids of the stimuli that an unfinished run has not written."""
+        return tuple(self.all_stimuli[STIMULUS].values[~self.done].tolist())
+
+    @property
+    def stimuli(self) -> xr.Dataset:
+        """Coordinates of the stimuli that can be read."""
+        return self.all_stimuli if self.done.all() else self.all_stimuli.isel({STIMULUS: self.done})
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __contains__(self, address: object) -> bool:
+        return isinstance(address, str) and (
+            address in self.entries or address in self.aliases or self._split_pass(address) is not None
+        )
+
+    def __getitem__(self, address: str) -> xr.DataArray:
+        """Open one operation, lazily: DataArray with the dims, coords and attrs it was declared with.
+
+        `address` may be an alias, or `<address>:<k>` for pass k of an operation whose passes are stacked.
+        """
+        meant = self.aliases.get(address, address) if address not in self.entries else address
+        if meant in self.entries:
+            return self._open(self.entries[meant])
+        split = self._split_pass(meant)
+        if split is None:
+            raise AddressError(self._say_unknown(address))
+        array = self._open(split[0]).sel({PASS: split[1]})
+        return array.rename(address)
+
+    def __repr__(self) -> str:
+        state = "" if self.done.all() else f", {len(self.missing)} missing"
+        return f"<Store {self.path}: {len(self)} operations, {len(self.done)} stimuli{state}>"
+
+    def _split_pass(self, address: str) -> tuple[layout.Entry, int] | None:
+        name, _, number = address.rpartition(":")
+        entry = self.entries.get(name)
+        if entry is None or PASS not in entry.dims or not number.isdecimal():
+            return None
+        count = entry.shape[entry.dims.index(PASS)]
+        return (entry, int(number)) if 1 <= int(number) <= count else None
+
+    def _open(self, entry: layout.Entry) -> xr.DataArray:
+        folder = self.path / entry.path
+        for file in sorted(folder.glob(f"*/{METADATA}")):
+            layout.check_codecs(layout.read_json(file), file)
+        dataset = xr.open_dataset(
+            self.path, engine="zarr", group=entry.path, consolidated=False, zarr_format=3, chunks=None
+        )
+        array = dataset[ACTIVATION].rename(entry.address)
+        if STIMULUS not in array.dims:
+            return array
+        if not self.done.all():
+            array = array.isel({STIMULUS: np.flatnonzero(self.done)})
+        return array.assign_coords(self.stimuli.coords)
+
+    def _say_unknown(self, address: str) -> str:
+        close = near_misses(address, [*self.entries, *self.aliases])
+        hint = f"Near it: {list_names(close)}." if close else f"It has {list_names(self.entries)}."
+        return f"The store {self.path} has no operation {address!r}. {hint}"
+
+
+def _read_stimuli(path: Path) -> xr.Dataset:
+    for file in sorted(path.glob(f"*/{METADATA}")):
+        layout.check_codecs(layout.read_json(file), file)
+    dataset = xr.open_dataset(path, engine="zarr", consolidated=False, zarr_format=3, chunks=None)
+    dataset = dataset.drop_vars(BLOCKS_DONE, errors="ignore").load()
+    return xr.Dataset(coords={name: _as_text(var) for name, var in dataset.variables.items()})
+
+
+def _as_text(variable: xr.Variable) -> xr.Variable:
+    """Text as numpy's own text type, as users have it."""
+    if variable.dtype.kind in "OT":
+        text = np.array(variable.values.tolist(), dtype=str).reshape(variable.shape)
+        return xr.Variable(variable.dims, text, variable.attrs)
+    return variable
+
+
+def _done_stimuli(path: Path, head: Mapping[str, Any]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    done = np.full(head["n_stimuli"], bool(head["complete"]))
+    if not head["complete"]:
+        for marker in (path / BLOCKS_DONE).glob("c.*"):
+            start = int(marker.name.split(".")[1]) * head["block_size"]
+            done[start : start + head["block_size"]] = True
+    return done
