@@ -138,7 +138,7 @@ def rdm(
 
 
 def _rdm_of_array(array: xr.DataArray, walk: _Walk) -> xr.DataArray:
-    name = str(array.name or "the array")
+    name = str(array.name or "array")
     require_dims(array, STIMULUS, what="An RDM")
     refusal = find_refusal(array)
     if refusal:
@@ -148,8 +148,8 @@ def _rdm_of_array(array: xr.DataArray, walk: _Walk) -> xr.DataArray:
     matrices = _compute(patterns, compute_digest(patterns), array, walk.metric)
     _warn_undefined({name: matrices}, walk.metric)
     template = _make_template(array, walk.over)
-    attrs = {key: array.attrs[key] for key in ("address", *SHARED_ATTRS) if key in array.attrs}
-    attrs |= _describe(walk, matrices.digest)
+    attrs = {"address": array.attrs.get("address", name)}
+    attrs |= _shared_attrs([array.attrs]) | _describe(walk, matrices.digest)
     return xr.DataArray(matrices.values, _square_coords(template), _square_dims(template), "rdm", attrs)
 
 
@@ -254,7 +254,7 @@ def _square_coords(template: xr.DataArray) -> dict[Hashable, Any]:
     return {**template.coords, STIMULUS_B: template[STIMULUS].values}
 
 
-def _shared_attrs(all_attrs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def _shared_attrs(all_attrs: Iterable[Mapping[Any, Any]]) -> dict[str, Any]:
     """Keep what all operations say alike of their model."""
     pool = list(all_attrs)
     return {

@@ -104,7 +104,7 @@ def _drop_missing(left: NDArray[Any], right: NDArray[Any]) -> tuple[NDArray[Any]
         if differs.any():
             raise InputError(
                 f"NaN pairs differ: number {int(np.flatnonzero(differs)[0])} of {name} misses other pairs "
-                "than the first of rdms. Every RDM must miss the same ones; drop the stimuli without a pattern "
+                "than the first of rdms. All must miss the same ones; drop the stimuli without a pattern "
                 "on both sides."
             )
     left, right = left[:, ~missing], right[:, ~missing]

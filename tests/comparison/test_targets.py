@@ -1,0 +1,86 @@
+"""Brain data in every accepted form become the same RDMs."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy.spatial.distance import pdist, squareform
+
+from neurolens.comparison.targets import read_targets
+from neurolens.errors import InputError, LabelError
+
+IDS = ["a", "b", "c", "d", "e", "f"]
+
+
+def draw_responses(seed=0, n_neuroids=20, **coords):
+    values = np.random.default_rng(seed).random((6, n_neuroids))
+    named = {name: ("neuroid", labels) for name, labels in coords.items()}
+    return xr.DataArray(values, {"stimulus": IDS, **named}, ("stimulus", "neuroid"))
+
+
+def scipy_rdm(values):
+    return squareform(pdist(values, "correlation"))
+
+
+def to_rdm(values, **coords):
+    ids = {"stimulus": IDS, "stimulus_b": IDS}
+    return xr.DataArray(values, {**coords, **ids}, [*coords, *ids])
+
+
+def test_regions_on_neuroids_are_split_and_unlabelled_ones_counted():
+    labels = np.array(["V1"] * 8 + ["IT"] * 9 + [""] * 3)
+    responses = draw_responses(region=labels)
+    got = read_targets(responses, metric="correlation")
+    assert list(got) == ["V1", "IT"]
+    for region, target in got.items():
+        np.testing.assert_allclose(target, scipy_rdm(responses.values[:, labels == region]), rtol=1e-9)
+        assert target.attrs["n_unlabelled_neuroids"] == 3
+
+
+def test_subjects_on_neuroids_get_an_rdm_each():
+    subjects = np.array([1] * 12 + [2] * 8)
+    responses = draw_responses(subject=subjects, region=["V1"] * 20)
+    target = read_targets(responses, metric="correlation")["V1"]
+    assert target.dims == ("subject", "stimulus", "stimulus_b")
+    np.testing.assert_allclose(target[1], scipy_rdm(responses.values[:, subjects == 2]), rtol=1e-9)
+
+
+def test_sessions_are_averaged():
+    squares = np.stack([scipy_rdm(draw_responses(s).values) for s in range(4)]).reshape(2, 2, 6, 6)
+    target = read_targets(to_rdm(squares, subject=[1, 2], session=[1, 2]), metric="correlation")[""]
+    np.testing.assert_allclose(target, squares.mean(axis=1))
+
+
+def test_a_tree_a_dict_and_a_dim_of_regions_say_the_same():
+    squares = {region: to_rdm(scipy_rdm(draw_responses(i).values)) for i, region in enumerate(("V1", "IT"))}
+    tree = xr.DataTree.from_dict({region: rdm.to_dataset(name="rdm") for region, rdm in squares.items()})
+    stacked = to_rdm(np.stack([rdm.values for rdm in squares.values()]), region=["V1", "IT"])
+    for brain in (squares, tree, stacked, xr.Dataset(squares)):
+        got = read_targets(brain, metric="correlation")
+        assert list(got) == ["V1", "IT"]
+        for region in got:
+            np.testing.assert_array_equal(got[region], squares[region])
+
+
+def with_nan():
+    square = scipy_rdm(draw_responses().values)
+    square[2, :] = square[:, 2] = np.nan
+    return to_rdm(square)
+
+
+@pytest.mark.parametrize(
+    ("brain", "error", "says"),
+    [
+        (np.zeros((6, 6)), InputError, "is a ndarray"),
+        ({"V1": np.zeros((6, 6))}, InputError, r"brain\['V1'\] is a ndarray"),
+        ({}, InputError, "empty"),
+        (with_nan(), InputError, "most at the stimuli 'c'"),
+        (draw_responses().rename(neuroid="place"), LabelError, "'neuroid'"),
+        (draw_responses().drop_vars("stimulus"), LabelError, "no labels"),
+        (to_rdm(np.zeros((2, 6, 6)), time=[1, 2]), InputError, r"'time'.*isel\(time=0\)"),
+        (to_rdm(np.zeros((2, 6, 6)), subject=[1, 2]).drop_vars("subject"), LabelError, "'subject'"),
+        ({"V1": xr.Dataset({"a": draw_responses(), "b": draw_responses()})}, InputError, "'a', 'b'"),
+    ],
+)
+def test_what_is_no_brain_data_is_named(brain, error, says):
+    with pytest.raises(error, match=says):
+        read_targets(brain, metric="correlation")
