@@ -1,0 +1,73 @@
+"""The only place that touches what torch does not document. Each name says what the recorder needs it for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from types import CodeType
+from typing import Any
+
+import torch
+from torch.overrides import handle_torch_function
+
+# Inside this context torch calls reach no function mode and no tensor subclass: the recorder's own bookkeeping.
+unobserved: Any = torch._C.DisableTorchFunction
+
+push_mode: Callable[[Any], None] = torch._C._push_on_torch_function_stack  # type: ignore[assignment]
+pop_mode: Callable[[], Any] = torch._C._pop_torch_function_stack
+
+# The frame of this function stands between a Python function of torch and the mode it is handed to.
+DISPATCHER_CODE: CodeType = handle_torch_function.__code__
+
+# Names by which a Python function of torch asks whether somebody wants to take over.
+TAKEOVER_QUESTIONS = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
+
+# Frames that torch puts between a module's call and its forward.
+MODULE_CALL_CODES = frozenset(
+    {torch.nn.Module._wrapped_call_impl.__code__, torch.nn.Module._call_impl.__code__}
+)
+
+
+def is_mode_active(mode: object) -> bool:
+    """Tell whether calls into torch would reach `mode` in this thread now."""
+    return any(
+        torch._C._get_function_stack_at(index) is mode for index in range(torch._C._len_torch_function_stack())
+    )
+
+
+def eager() -> AbstractContextManager[Any]:
+    """Run what is compiled as plain Python: compiled parts would hide their operations, and refuse a mode.
+
+    The compiler is imported by whoever uses it (it takes seconds); where nobody has, there is nothing to open.
+    """
+    if "torch._dynamo" not in sys.modules and "torch.nn.attention.flex_attention" not in sys.modules:
+        return nullcontext()
+    stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+    return stance
+
+
+def storage_key(tensor: torch.Tensor) -> int:
+    """Return a number that two tensors share exactly when they share memory; 0 where there is no storage."""
+    try:
+        return tensor.untyped_storage()._cdata
+    except (NotImplementedError, RuntimeError):  # sparse, nested, batched and opaque tensors
+        return 0
+
+
+def version(tensor: torch.Tensor) -> int:
+    """Return torch's count of in-place writes; -1 where it keeps none (inference tensors)."""
+    return -1 if tensor.is_inference() else tensor._version
+
+
+def schemas(function: Any) -> list[Any]:
+    """Return the operator schemas that a function of torch may stand for."""
+    if isinstance(function, torch._ops.OpOverload):
+        return [function._schema]
+    if isinstance(function, torch._ops.OpOverloadPacket):
+        packet: Any = function
+    else:
+        packet = getattr(torch.ops.aten, getattr(function, "__name__", ""), None)
+    if packet is None or not hasattr(packet, "overloads"):
+        return []
+    return [getattr(packet, overload)._schema for overload in packet.overloads()]

@@ -1,0 +1,126 @@
+"""What a recording is made of: values, events and scopes. Raw facts only; everything else is derived later."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import CodeType, FrameType
+from typing import Any
+
+import torch
+
+from neurolens.recording.functions import Facts
+
+# One frame between a scope and a call: its code, the instruction, and which activation of the code it is.
+Site = tuple[tuple[CodeType, int, int], ...]
+
+
+@dataclass(slots=True, eq=False)
+class Value:
+    """A tensor as an event left it. `tensor` is None where it was not kept."""
+
+    event: Event
+    shape: torch.Size
+    dtype: torch.dtype
+    device: torch.device
+    storage: int
+    owner: weakref.ref[torch.Tensor]
+    tensor: torch.Tensor | None = None
+    version: int = -1
+    source: torch.Tensor | None = None  # a parameter, or a tensor whose making was not seen
+
+
+@dataclass(slots=True, eq=False)
+class Event:
+    """One call into torch that made or changed a tensor.
+
+    `args` and `kwargs` hold the call's arguments with a Value in the place of each tensor; `out` likewise what
+    came back; `written` the values of arguments after the call, where they were written; `writers` the events
+    that changed the memory of an argument after the event that made it.
+    """
+
+    index: int
+    facts: Facts
+    scope: Scope
+    site: Site
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    out: Any = None
+    written: tuple[Value, ...] = ()
+    writers: tuple[Event, ...] = ()
+
+    def inputs(self) -> Iterator[Value]:
+        """Walk the tensors among the arguments."""
+        yield from leaves(self.args)
+        yield from leaves(self.kwargs)
+
+    def outputs(self) -> Iterator[Value]:
+        """Walk the tensors that came of the call: those returned, then those written."""
+        yield from leaves(self.out)
+        yield from self.written
+
+
+@dataclass(slots=True, eq=False)
+class Scope:
+    """A call of a module, or of a composite function: what ran in between belongs to it."""
+
+    parent: Scope | None
+    site: Site
+    path: str | None  # a module's path; None in a composite
+    facts: Facts | None  # a composite's function; None in a module
+    frame: FrameType | None  # where walking up the stack stops; gone when the call is over
+    start: int  # the index of the first event inside
+    module: torch.nn.Module | None = None
+    stop: int = -1
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    out: Any = None
+    children: list[Event | Scope] = field(default_factory=list)
+
+    @property
+    def module_scope(self) -> Scope:
+        """The module call this scope is in, itself where it is one."""
+        scope = self
+        while scope.path is None:
+            assert scope.parent is not None
+            scope = scope.parent
+        return scope
+
+
+@dataclass(slots=True, eq=False)
+class Recording:
+    """Everything seen during one call of a model."""
+
+    root: Scope
+    events: list[Event]
+    inputs: Mapping[str, Any]  # argument name -> what was passed, with Values for tensors
+    output: Any  # what was returned, with Values for tensors
+    module_paths: tuple[str, ...]  # of every module the model holds
+    owned: Mapping[int, str]  # id of a parameter or buffer -> its name
+    complete: bool  # False where the call was stopped after the last operation asked for
+
+
+def leaves(structure: Any) -> Iterator[Value]:
+    """Walk the values in nested tuples, lists, mappings and objects made of them."""
+    if isinstance(structure, Value):
+        yield structure
+    elif isinstance(structure, Mapping):
+        for item in structure.values():
+            yield from leaves(item)
+    elif isinstance(structure, tuple | list):
+        for item in structure:
+            yield from leaves(item)
+
+
+def labelled_leaves(structure: Any, label: str = "") -> Iterator[tuple[str, Value]]:
+    """Walk the values of a result, each with its place in it: `[0]`, `[values]`, `[logits][1]`."""
+    if isinstance(structure, Value):
+        yield label, structure
+    elif isinstance(structure, Mapping):
+        for name, item in structure.items():
+            yield from labelled_leaves(item, f"{label}[{name}]")
+    elif isinstance(structure, tuple | list):
+        names = getattr(structure, "_fields", range(len(structure)))
+        for name, item in zip(names, structure, strict=False):
+            yield from labelled_leaves(item, f"{label}[{name}]")

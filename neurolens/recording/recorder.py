@@ -1,0 +1,484 @@
+"""The hot path: record every call into torch while a model runs, and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+import weakref
+from collections.abc import Callable, Mapping
+from types import FrameType, FunctionType
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from neurolens.errors import TraceError
+from neurolens.recording import compat, scopes
+from neurolens.recording.events import Event, Recording, Scope, Site, Value, leaves
+from neurolens.recording.functions import Facts, Kind, facts_of
+
+Keep = Callable[[Scope, str], bool]  # may the operation `name` in this scope be asked for?
+
+_INPUT = Facts(None, "input", Kind.OPERATION)
+_SOURCE = Facts(None, "source", Kind.OPERATION)
+_PLAIN = (int, float, bool, str, type(None), torch.dtype, torch.device, torch.Size, slice)
+
+
+class _Stop(BaseException):
+    """Ends the forward pass after the last operation asked for. Not an Exception: models may catch those."""
+
+
+def record(
+    model: Callable[..., Any],
+    args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    keep: Keep | bool = True,
+    stop_after: int | None = None,
+) -> Recording:
+    """Call `model` once and record what it does.
+
+    Parameters
+    ----------
+    model
+        A module or any callable.
+    args, kwargs
+        Its arguments.
+    keep
+        Which activations to hold: all, none, or a function that says which may be asked for.
+    stop_after
+        Stop once this many events are recorded.
+
+    Returns
+    -------
+    Recording
+        Events in order, with their scopes. `complete` is False where the call was stopped.
+
+    Raises
+    ------
+    TraceError
+        If the model is being recorded in this thread already. What the model raises is raised.
+    """
+    if scopes.current_recorder() is not None:
+        raise TraceError("A recording is running in this thread already: a trace inside a trace is not defined.")
+    return Recorder(model, keep, stop_after).run(args, dict(kwargs or {}))
+
+
+class Recorder(TorchFunctionMode):
+    """The function mode that records. One recorder records one call."""
+
+    def __init__(self, model: Callable[..., Any], keep: Keep | bool, stop_after: int | None) -> None:
+        super().__init__()
+        self.model = model
+        self.keep = keep
+        self.stop_after = sys.maxsize if stop_after is None else stop_after
+        self.events: list[Event] = []
+        self.values: dict[int, Value] = {}  # id of a living tensor -> its latest value
+        self.kept: dict[int, list[Value]] = {}  # storage -> what is kept of it by reference
+        self.writers: dict[int, Event] = {}  # storage -> the event that last wrote it
+        self.paths = _module_paths(model)
+        self.owned = _owned_tensors(model)
+        self.opened: dict[int, FunctionType] = {}
+        self.globals: dict[int, dict[str, Any]] = {}
+        self.root = Scope(None, (), "", None, None, 0)
+        self.scope = self.root
+        self.wanted: dict[tuple[int, str], bool] = {}
+
+    # ------------------------------------------------------------------ the whole call
+
+    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Recording:
+        """Call the model under this mode."""
+        with compat.unobserved():
+            inputs = self._record_inputs(args, kwargs)
+        complete = True
+        out: Any = None
+        with scopes.watch_modules(self), compat.eager():
+            compat.push_mode(self)
+            try:
+                if isinstance(self.model, torch.nn.Module):
+                    out = self.model(*args, **kwargs)
+                else:
+                    self.root.frame = sys._getframe()
+                    out = self.model(*args, **kwargs)
+            except _Stop:
+                complete = False
+            finally:
+                compat.pop_mode()
+                self.root.frame = None
+        with compat.unobserved():
+            output = self.lift(out) if complete else None
+        if not isinstance(self.model, torch.nn.Module):
+            self.root.out, self.root.stop = output, len(self.events)
+        recording = Recording(
+            self.root, self.events, inputs, output, tuple(p for p in self.paths.values() if p), self.owned, complete
+        )
+        self.values.clear()
+        return recording
+
+    def _record_inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        names = _argument_names(self.model, len(args))
+        named = dict(zip(names, args, strict=True)) | kwargs
+        inputs = {}
+        for name, value in named.items():
+            event = Event(len(self.events), _INPUT, self.root, ())
+            event.out = self._register(value, event, keep=self._wants(_INPUT))
+            if any(True for _ in leaves(event.out)):
+                self.events.append(event)
+                self.root.children.append(event)
+            inputs[name] = event.out
+        return inputs
+
+    # ------------------------------------------------------------------ one call into torch
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        facts = facts_of(func)
+        kind = facts.kind
+        if kind is Kind.QUERY:
+            return func(*args, **kwargs)
+        scope = self.scope
+        if kind is Kind.COMPOSITE and facts is not scope.facts:
+            return self._run_composite(facts, args, kwargs, sys._getframe(1))
+        with compat.unobserved():
+            event = Event(len(self.events), facts, scope, self._site(func, sys._getframe(1)))
+            event.args = self.lift(args)
+            if kwargs:
+                event.kwargs = self.lift(kwargs)
+            if self.writers:
+                event.writers = self._late_writers(event)
+            touched = self._touched(facts, args, kwargs)
+            if touched:
+                self._preserve(touched)
+        out = func(*args, **kwargs)
+        if kind is Kind.READOUT:
+            return out
+        with compat.unobserved():
+            self._finish(event, out, touched)
+        return out
+
+    def _finish(self, event: Event, out: Any, touched: list[torch.Tensor]) -> None:
+        """Record what came of a call, unless no tensor did."""
+        keep = self._wants(event.facts)
+        event.out = self._register(out, event, keep)
+        if touched:
+            self._record_writes(event, out, touched, keep)
+        if not event.written and not any(True for _ in leaves(event.out)):
+            return
+        self.events.append(event)
+        event.scope.children.append(event)
+        if len(self.events) >= self.stop_after:
+            raise _Stop
+
+    def _run_composite(
+        self, facts: Facts, args: tuple[Any, ...], kwargs: dict[str, Any], caller: FrameType
+    ) -> Any:
+        """Run the body of a Python function of torch with the mode on again, so that its inside is seen."""
+        outer = self.scope
+        with compat.unobserved():
+            inner = Scope(outer, self._site(facts.function, caller), None, facts, None, len(self.events))
+            inner.args, inner.kwargs = self.lift(args), self.lift(kwargs)
+        body = self._open(facts.function)
+        self.scope = inner
+        inner.frame = sys._getframe()
+        compat.push_mode(self)
+        try:
+            out = body(*args, **kwargs)
+        finally:
+            compat.pop_mode()
+            self.scope = outer
+            inner.frame = None
+        with compat.unobserved():
+            inner.stop = len(self.events)
+            if inner.children:
+                inner.out = self.lift(out)
+                outer.children.append(inner)
+            elif self._is_new(out):  # nothing was seen inside, yet a tensor came out: one opaque operation
+                event = Event(len(self.events), facts, outer, inner.site, inner.args, inner.kwargs)
+                self._finish(event, out, [])
+        return out
+
+    def _open(self, function: FunctionType) -> FunctionType:
+        """Return a copy of `function` that never hands itself over to a mode."""
+        opened = self.opened.get(id(function))
+        if opened is None:
+            names = self.globals.get(id(function.__globals__))
+            if names is None:
+                names = dict(function.__globals__)
+                names.update(dict.fromkeys(compat.TAKEOVER_QUESTIONS, _never))
+                self.globals[id(function.__globals__)] = names
+            opened = FunctionType(
+                function.__code__, names, function.__name__, function.__defaults__, function.__closure__
+            )
+            opened.__kwdefaults__ = function.__kwdefaults__
+            self.opened[id(function)] = opened
+        return opened
+
+    # ------------------------------------------------------------------ modules (called by scopes)
+
+    def enter(self, module: torch.nn.Module, caller: FrameType, frame: FrameType) -> Scope:
+        """Open the scope of a module call."""
+        outer = self.scope
+        path = self.paths.get(id(module))
+        if path is None:  # made while the model runs: named by its class, below the module that made it
+            owner = outer.module_scope.path
+            path = f"{owner}.{type(module).__name__}" if owner else type(module).__name__
+        site = self._site(None, caller) if outer.frame is not None else ()
+        inner = Scope(outer, site, path, None, frame, len(self.events), module)
+        self.scope = inner
+        return inner
+
+    def leave(self, inner: Scope, out: Any) -> None:
+        """Close the scope of a module call: its output is the event that made the tensor it returns."""
+        with compat.unobserved():
+            inner.out = self.lift(out)
+            assert inner.parent is not None
+            inner.parent.children.append(inner)
+            if self.keep is not True and self._wants_module(inner):
+                for value, tensor in zip(leaves(inner.out), _tensors(out), strict=False):
+                    if value.tensor is None:
+                        self._hold(value, tensor)
+
+    def close(self, inner: Scope) -> None:
+        """Return to the caller's scope, also after an error."""
+        inner.stop = len(self.events)
+        inner.frame = None
+        assert inner.parent is not None
+        self.scope = inner.parent
+
+    # ------------------------------------------------------------------ where
+
+    def _site(self, function: Any, frame: FrameType | None) -> Site:
+        """Walk from a call up to the scope it is in."""
+        if frame is not None and frame.f_code is compat.DISPATCHER_CODE:
+            frame = _behind_dispatch(function, frame)
+        base = self.scope.frame
+        site = []
+        while frame is not base and frame is not None:
+            site.append((frame.f_code, frame.f_lasti, id(frame)))
+            frame = frame.f_back
+        return tuple(site)
+
+    # ------------------------------------------------------------------ values
+
+    def lift(self, structure: Any) -> Any:
+        """Copy nested arguments with the latest Value in the place of each tensor."""
+        if isinstance(structure, torch.Tensor):
+            value = self.values.get(id(structure))
+            if value is None or value.owner() is not structure:
+                value = self._orphan(structure)
+            return value
+        kind = type(structure)
+        if kind in _ATOMS:
+            return structure
+        if kind is tuple:
+            return tuple([self.lift(item) for item in structure])
+        if kind is list:
+            return [self.lift(item) for item in structure]
+        if isinstance(structure, Mapping):
+            return {name: self.lift(item) for name, item in structure.items()}
+        if isinstance(structure, tuple | list) and not isinstance(structure, torch.Size):
+            items = [self.lift(item) for item in structure]
+            return kind(*items) if hasattr(structure, "_fields") else items
+        if dataclasses.is_dataclass(structure) and not isinstance(structure, type):
+            return {f.name: self.lift(getattr(structure, f.name)) for f in dataclasses.fields(structure)}
+        if kind.__module__ == "torch.return_types":
+            return dict(zip(_field_names(structure), map(self.lift, structure), strict=True))
+        return structure
+
+    def _register(self, structure: Any, event: Event, keep: bool) -> Any:
+        """Like lift, for what an event made: each tensor gets a new Value."""
+        if isinstance(structure, torch.Tensor):
+            return self._value(structure, event, keep)
+        kind = type(structure)
+        if kind in _ATOMS:
+            return structure
+        if kind is tuple:
+            return tuple([self._register(item, event, keep) for item in structure])
+        if kind is list:
+            return [self._register(item, event, keep) for item in structure]
+        if kind.__module__ == "torch.return_types":
+            items = [self._register(item, event, keep) for item in structure]
+            return dict(zip(_field_names(structure), items, strict=True))
+        if isinstance(structure, Mapping):
+            return {name: self._register(item, event, keep) for name, item in structure.items()}
+        if isinstance(structure, tuple | list) and not isinstance(structure, torch.Size):
+            items = [self._register(item, event, keep) for item in structure]
+            return kind(*items) if hasattr(structure, "_fields") else items
+        return structure
+
+    def _value(self, tensor: torch.Tensor, event: Event, keep: bool) -> Value:
+        key = compat.storage_key(tensor)
+        value = Value(event, tensor.shape, tensor.dtype, tensor.device, key, weakref.ref(tensor))
+        if key in self.writers and event.facts is not _SOURCE and not self._shares_memory(event, key):
+            del self.writers[key]  # new memory where older memory used to be
+        if keep:
+            self._hold(value, tensor)
+        self.values[id(tensor)] = value
+        return value
+
+    def _hold(self, value: Value, tensor: torch.Tensor) -> None:
+        """Keep a value by reference: an alias, so that changes of the user's object do not reach it."""
+        value.tensor = tensor.detach()
+        value.version = compat.version(tensor)
+        self.kept.setdefault(value.storage, []).append(value)
+
+    def _orphan(self, tensor: torch.Tensor) -> Value:
+        """A tensor that no event made: a parameter, or a source that could not be seen."""
+        event = Event(len(self.events), _SOURCE, self.scope, ())
+        value = self._value(tensor, event, keep=False)
+        value.source = tensor
+        event.out = value
+        if id(tensor) not in self.owned:
+            self._hold(value, tensor)
+            self.events.append(event)
+            self.scope.children.append(event)
+        return value
+
+    def _is_new(self, out: Any) -> bool:
+        return any(
+            (value := self.values.get(id(tensor))) is None or value.owner() is not tensor for tensor in _tensors(out)
+        )
+
+    # ------------------------------------------------------------------ memory that is written
+
+    def _touched(self, facts: Facts, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[torch.Tensor]:
+        """Return the tensors whose memory a call writes or hands out."""
+        touched: list[torch.Tensor] = []
+        if facts.hands_out:
+            touched.extend(_tensors(args))
+        for position in facts.writes + facts.side_writes:
+            if position < len(args):
+                touched.extend(_tensors(args[position]))
+        if "out" in kwargs:
+            touched.extend(_tensors(kwargs["out"]))
+        return touched
+
+    def _preserve(self, touched: list[torch.Tensor]) -> None:
+        """Copy on write: clone what is kept of this memory before it changes."""
+        for tensor in touched:
+            for value in self.kept.pop(compat.storage_key(tensor), ()):
+                assert value.tensor is not None
+                value.tensor = value.tensor.clone()
+                value.version = compat.version(value.tensor)
+
+    def _record_writes(self, event: Event, out: Any, touched: list[torch.Tensor], keep: bool) -> None:
+        facts = event.facts
+        if facts.side_writes and not facts.writes:
+            return
+        returned = {id(tensor) for tensor in _tensors(out)}
+        event.written = tuple(
+            self._value(tensor, event, keep) for tensor in touched if id(tensor) not in returned
+        )
+        for tensor in touched:
+            self.writers[compat.storage_key(tensor)] = event
+
+    def _late_writers(self, event: Event) -> tuple[Event, ...]:
+        """Events that wrote the memory of an argument after the event that made the argument."""
+        found = {}
+        for value in event.inputs():
+            writer = self.writers.get(value.storage)
+            if writer is not None and writer.index > value.event.index:
+                found[writer.index] = writer
+        return tuple(found.values())
+
+    def _shares_memory(self, event: Event, key: int) -> bool:
+        return any(value.storage == key for value in event.inputs())
+
+    # ------------------------------------------------------------------ what is kept
+
+    def _wants(self, facts: Facts) -> bool:
+        keep = self.keep
+        if keep is True or keep is False:
+            return keep
+        scope = self.scope
+        place = scope.module_scope.path if scope.path is None else scope.path
+        key = (hash(place), facts.name if scope.facts is None else f"{_composite_names(scope)}.{facts.name}")
+        wanted = self.wanted.get(key)
+        if wanted is None:
+            wanted = self.wanted[key] = keep(scope, facts.name)
+        return wanted
+
+    def _wants_module(self, scope: Scope) -> bool:
+        return self.keep is not False and self.keep is not True and self.keep(scope, "")
+
+
+_ATOMS = frozenset(_PLAIN)
+
+
+def _never(*_: object) -> bool:
+    return False
+
+
+def _composite_names(scope: Scope) -> str:
+    names = []
+    inner: Scope | None = scope
+    while inner is not None and inner.facts is not None:
+        names.append(inner.facts.name)
+        inner = inner.parent
+    return ".".join(reversed(names))
+
+
+def _behind_dispatch(function: Any, frame: FrameType) -> FrameType | None:
+    """Skip the frames of the function that handed itself over: they are torch's, not the caller's."""
+    inner = frame.f_back
+    code = getattr(function, "__code__", None)
+    outer = inner
+    for _ in range(3):
+        if outer is None or outer.f_code is code:
+            return None if outer is None else outer.f_back
+        outer = outer.f_back
+    return None if inner is None else inner.f_back
+
+
+def _tensors(structure: Any) -> list[torch.Tensor]:
+    """Return the tensors in nested arguments, in the order in which lift meets them."""
+    if isinstance(structure, torch.Tensor):
+        return [structure]
+    if isinstance(structure, Mapping):
+        return [tensor for item in structure.values() for tensor in _tensors(item)]
+    if isinstance(structure, tuple | list) and not isinstance(structure, torch.Size):
+        return [tensor for item in structure for tensor in _tensors(item)]
+    if dataclasses.is_dataclass(structure) and not isinstance(structure, type):
+        return [t for f in dataclasses.fields(structure) for t in _tensors(getattr(structure, f.name))]
+    return []
+
+
+def _field_names(result: Any) -> list[str]:
+    """Return the field names of one of torch's named results."""
+    kind = type(result)
+    return [name for name in dir(kind) if not name.startswith("_") and name not in ("count", "index")][
+        : kind.n_sequence_fields
+    ]
+
+
+def _module_paths(model: Any) -> dict[int, str]:
+    if not isinstance(model, torch.nn.Module):
+        return {}
+    return {id(module): path for path, module in model.named_modules()}
+
+
+def _owned_tensors(model: Any) -> dict[int, str]:
+    if not isinstance(model, torch.nn.Module):
+        return {}
+    owned = {}
+    for path, module in model.named_modules():
+        prefix = f"{path}." if path else ""
+        for group in (module._parameters, module._buffers):
+            for name, tensor in group.items():
+                if tensor is not None:
+                    owned.setdefault(id(tensor), prefix + name)
+    return owned
+
+
+def _argument_names(model: Any, count: int) -> list[str]:
+    """Return names for the positional arguments: the parameters of forward, or their positions."""
+    target = model.forward if isinstance(model, torch.nn.Module) else model
+    try:
+        parameters = list(inspect.signature(target).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][:count]
+    return names + [str(position) for position in range(len(names), count)]
