@@ -34,7 +34,7 @@ from neurolens.stimuli.thumbnails import picture_item
 __all__ = ["Stimuli"]
 
 Transform = Callable[[Any], Any]
-Metadata = pd.DataFrame | Mapping[str, Sequence[Any]]
+Metadata = pd.DataFrame | Mapping[str, Any]
 StrPath = str | os.PathLike[str]
 
 

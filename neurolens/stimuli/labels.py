@@ -58,9 +58,7 @@ def name_files(paths: Sequence[Path], root: Path | None = None) -> list[str]:
     ]
 
 
-def tabulate(
-    metadata: pd.DataFrame | Mapping[str, Sequence[Any]] | None, ids: tuple[str, ...]
-) -> pd.DataFrame:
+def tabulate(metadata: pd.DataFrame | Mapping[str, Any] | None, ids: tuple[str, ...]) -> pd.DataFrame:
     """Return metadata as plain columns, indexed by `ids`; raise StimulusError if they don't fit."""
     index = pd.Index(ids, name=schema.STIMULUS)
     if metadata is None:

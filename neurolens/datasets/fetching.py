@@ -1,0 +1,129 @@
+"""`fetch`: one verb for every dataset."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import xarray as xr
+
+from neurolens.datasets.cards import Card, read_card, read_registry
+from neurolens.datasets.files import obtain_files
+from neurolens.datasets.kriegeskorte92 import load_kriegeskorte92
+from neurolens.datasets.shapes80 import load_shapes80
+from neurolens.errors import NeurolensWarning, StoreError, check_choice
+from neurolens.stimuli import Stimuli
+
+__all__ = ["Dataset", "fetch"]
+
+Loader = Callable[[Path], tuple[Stimuli, xr.DataTree]]
+
+_LOADERS: dict[str, Loader] = {"kriegeskorte92": load_kriegeskorte92, "shapes80": load_shapes80}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Stimuli and brain data that belong together, joined by stimulus id.
+
+    Attributes
+    ----------
+    stimuli
+        What was shown.
+    brain
+        One node a region. A node holds one variable: `rdm` ([subject, session,] stimulus, stimulus_b), or
+        `responses` ([subject,] stimulus, neuroid).
+    card
+        Origin, licence, citation, shapes, whether it is simulated, and how this copy was had.
+    """
+
+    stimuli: Stimuli
+    brain: xr.DataTree
+    card: Card
+
+    @property
+    def name(self) -> str:
+        """The name it was fetched by."""
+        return self.card.name
+
+    def __repr__(self) -> str:
+        kind = "SIMULATED" if self.card.simulated else "measured"
+        lines = [f"<Dataset {self.name}: {self.card.title} ({kind})>"]
+        for region, node in self.brain.children.items():
+            for variable, array in node.data_vars.items():
+                sizes = ", ".join(f"{dim} {size}" for dim, size in array.sizes.items())
+                lines.append(f"  brain[{region!r}]".ljust(28) + f"{variable} ({sizes})")
+        lines += [f"  {line}" for line in repr(self.stimuli).splitlines()]
+        return "\n".join([*lines, f"  {self.card.obtained}"])
+
+
+def fetch(
+    name: str,
+    *,
+    data_home: str | os.PathLike[str] | None = None,
+    download: bool = True,
+    timeout: float = 10.0,
+    fallback: str | None = None,
+) -> Dataset:
+    """Get a dataset: stimuli, brain data and card, whether embedded, found on this machine or downloaded.
+
+    Parameters
+    ----------
+    name
+        One of `list_datasets()`.
+    data_home
+        A folder with one sub-folder a dataset. Files found there are used, others are downloaded into it. By
+        default the folder that the environment variable NEUROLENS_DATA names is read, and the operating
+        system's cache is read and written.
+    download
+        Whether the network may be used. Embedded datasets never need it.
+    timeout
+        Seconds to wait for an origin to answer.
+    fallback
+        The name of a dataset to return, with a warning, if this one cannot be had; None makes that an error.
+
+    Returns
+    -------
+    Dataset
+        `.stimuli`, `.brain` (DataTree: region -> data), `.card`.
+
+    Raises
+    ------
+    InputError
+        If there is no such dataset.
+    StoreError
+        If its files cannot be had, with what was tried and how to get them by hand, or are not the
+        registered ones.
+
+    Warns
+    -----
+    NeurolensWarning
+        If the fallback took its place.
+
+    Examples
+    --------
+    >>> dataset = fetch("shapes80")
+    >>> dataset.card.simulated, list(dataset.brain.children)
+    (True, ['simulated_early', 'simulated_late'])
+    """
+    check_choice(name, _LOADERS, "name")
+    if fallback is not None:
+        check_choice(fallback, _LOADERS, "fallback")
+    try:
+        folder, obtained = obtain_files(
+            name, read_registry(name), data_home=data_home, download=download, timeout=timeout
+        )
+    except StoreError as error:
+        if fallback is None:
+            raise
+        instead = fetch(fallback, data_home=data_home, download=download, timeout=timeout)
+        kind = "SIMULATED data" if instead.card.simulated else "another dataset"
+        warnings.warn(
+            f"Using {fallback!r} ({kind}) instead of {name!r}. {error}", NeurolensWarning, stacklevel=2
+        )
+        return instead
+    stimuli, brain = _LOADERS[name](folder)
+    return Dataset(stimuli, brain, dataclasses.replace(read_card(name), obtained=obtained))
