@@ -41,6 +41,7 @@ def test_coefficients_equal_scikit_learn_per_alpha(shape, standardize):
         np.testing.assert_allclose(fit.intercept[target], reference.intercept_, rtol=1e-8)
 
 
+@pytest.mark.filterwarnings("ignore:Solving linear kernel ridge is slower")  # himalaya, of the primal shape
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_alphas_and_coefficients_equal_himalaya(shape):
     X, Y = simulate(*shape)
