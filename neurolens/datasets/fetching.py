@@ -118,7 +118,7 @@ def fetch(
         )
     except StoreError as error:
         if fallback is None:
-            raise
+            raise StoreError(f"{error} Or pass fallback='shapes80' to use simulated data instead.") from error
         instead = fetch(fallback, data_home=data_home, download=download, timeout=timeout)
         kind = "SIMULATED data" if instead.card.simulated else "another dataset"
         warnings.warn(

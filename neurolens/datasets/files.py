@@ -108,5 +108,5 @@ def _explain(name: str, registry: Registry, homes: list[Path], reason: str) -> s
     return (
         f"The dataset {name!r} cannot be had: {tried} does not hold its files, and {reason}. "
         f"By hand: put {files} from {registry.origins[0]} into a folder {name!r}, and set {DATA_VARIABLE} to "
-        "the folder above it. Or pass fallback='shapes80' to work with simulated data instead."
+        "the folder above it."
     )
