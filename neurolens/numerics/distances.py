@@ -19,7 +19,7 @@ from neurolens.errors import InputError, check_choice
 Array = NDArray[Any]
 Metric = Literal["correlation", "cosine", "euclidean", "sqeuclidean"]
 
-BLOCK_VALUES = 2**19  # values in one block of features: 4 MB of float64, near the cache
+BLOCK_VALUES = 2**20  # values in one block of features: 8 MB of float64, near the cache
 
 
 @dataclass(frozen=True)
