@@ -83,7 +83,8 @@ class Recorder(TorchFunctionMode):
         self.globals: dict[int, dict[str, Any]] = {}
         self.root = Scope(None, (), "", None, None, 0)
         self.scope = self.root
-        self.wanted: dict[tuple[int, str], bool] = {}
+        self.here: Site = ()  # where the call being recorded stands
+        self.wanted: dict[tuple[str, str], bool] = {}
 
     # ------------------------------------------------------------------ the whole call
 
@@ -108,6 +109,8 @@ class Recorder(TorchFunctionMode):
                 self.root.frame = None
         with compat.unobserved():
             output = self.lift(out) if complete else None
+            if self._wants_address(self.root, "output"):
+                self._hold_all(output, out)
         if not isinstance(self.model, torch.nn.Module):
             self.root.out, self.root.stop = output, len(self.events)
         recording = Recording(
@@ -121,11 +124,10 @@ class Recorder(TorchFunctionMode):
         named = dict(zip(names, args, strict=True)) | kwargs
         inputs = {}
         for name, value in named.items():
-            event = Event(len(self.events), _INPUT, self.root, ())
+            event = Event(-1, _INPUT, self.root, ())
             event.out = self._register(value, event, keep=self._wants(_INPUT))
             if any(True for _ in leaves(event.out)):
-                self.events.append(event)
-                self.root.children.append(event)
+                self._append(event)
             inputs[name] = event.out
         return inputs
 
@@ -143,7 +145,8 @@ class Recorder(TorchFunctionMode):
         if kind is Kind.COMPOSITE and facts is not scope.facts:
             return self._run_composite(facts, args, kwargs, sys._getframe(1))
         with compat.unobserved():
-            event = Event(len(self.events), facts, scope, self._site(func, sys._getframe(1)))
+            self.here = self._site(func, sys._getframe(1))
+            event = Event(-1, facts, scope, self.here)
             event.args = self.lift(args)
             if kwargs:
                 event.kwargs = self.lift(kwargs)
@@ -167,10 +170,14 @@ class Recorder(TorchFunctionMode):
             self._record_writes(event, out, touched, keep)
         if not event.written and not any(True for _ in leaves(event.out)):
             return
-        self.events.append(event)
-        event.scope.children.append(event)
+        self._append(event)
         if len(self.events) >= self.stop_after:
             raise _Stop
+
+    def _append(self, event: Event) -> None:
+        event.index = len(self.events)
+        self.events.append(event)
+        event.scope.children.append(event)
 
     def _run_composite(
         self, facts: Facts, args: tuple[Any, ...], kwargs: dict[str, Any], caller: FrameType
@@ -178,7 +185,8 @@ class Recorder(TorchFunctionMode):
         """Run the body of a Python function of torch with the mode on again, so that its inside is seen."""
         outer = self.scope
         with compat.unobserved():
-            inner = Scope(outer, self._site(facts.function, caller), None, facts, None, len(self.events))
+            self.here = self._site(facts.function, caller)
+            inner = Scope(outer, self.here, None, facts, None, len(self.events))
             inner.args, inner.kwargs = self.lift(args), self.lift(kwargs)
         body = self._open(facts.function)
         self.scope = inner
@@ -196,7 +204,7 @@ class Recorder(TorchFunctionMode):
                 inner.out = self.lift(out)
                 outer.children.append(inner)
             elif self._is_new(out):  # nothing was seen inside, yet a tensor came out: one opaque operation
-                event = Event(len(self.events), facts, outer, inner.site, inner.args, inner.kwargs)
+                event = Event(-1, facts, outer, inner.site, inner.args, inner.kwargs)
                 self._finish(event, out, [])
         return out
 
@@ -236,10 +244,8 @@ class Recorder(TorchFunctionMode):
             inner.out = self.lift(out)
             assert inner.parent is not None
             inner.parent.children.append(inner)
-            if self.keep is not True and self._wants_module(inner):
-                for value, tensor in zip(leaves(inner.out), _tensors(out), strict=False):
-                    if value.tensor is None:
-                        self._hold(value, tensor)
+            if self._wants_address(inner, ""):
+                self._hold_all(inner.out, out)
 
     def close(self, inner: Scope) -> None:
         """Return to the caller's scope, also after an error."""
@@ -325,16 +331,20 @@ class Recorder(TorchFunctionMode):
         value.version = compat.version(tensor)
         self.kept.setdefault(value.storage, []).append(value)
 
+    def _hold_all(self, lifted: Any, structure: Any) -> None:
+        for value, tensor in zip(leaves(lifted), _tensors(structure), strict=True):
+            if value.tensor is None:
+                self._hold(value, tensor)
+
     def _orphan(self, tensor: torch.Tensor) -> Value:
         """A tensor that no event made: a parameter, or a source that could not be seen."""
-        event = Event(len(self.events), _SOURCE, self.scope, ())
+        event = Event(-1, _SOURCE, self.scope, self.here)
         value = self._value(tensor, event, keep=False)
         value.source = tensor
         event.out = value
         if id(tensor) not in self.owned:
             self._hold(value, tensor)
-            self.events.append(event)
-            self.scope.children.append(event)
+            self._append(event)
         return value
 
     def _is_new(self, out: Any) -> bool:
@@ -395,14 +405,14 @@ class Recorder(TorchFunctionMode):
             return keep
         scope = self.scope
         place = scope.module_scope.path if scope.path is None else scope.path
-        key = (hash(place), facts.name if scope.facts is None else f"{_composite_names(scope)}.{facts.name}")
+        key = (place or "", facts.name if scope.facts is None else f"{_composite_names(scope)}.{facts.name}")
         wanted = self.wanted.get(key)
         if wanted is None:
             wanted = self.wanted[key] = keep(scope, facts.name)
         return wanted
 
-    def _wants_module(self, scope: Scope) -> bool:
-        return self.keep is not False and self.keep is not True and self.keep(scope, "")
+    def _wants_address(self, scope: Scope, name: str) -> bool:
+        return self.keep is not False and self.keep is not True and self.keep(scope, name)
 
 
 _ATOMS = frozenset(_PLAIN)

@@ -1,0 +1,51 @@
+"""Which activations to hold while the model runs, before numbers and passes are known: those that may be asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from neurolens.recording.addresses import is_glob, matches
+from neurolens.recording.events import Scope
+from neurolens.recording.recorder import Keep
+
+_SUFFIX = re.compile(r"(:\d+|\[[^\]]*\])+$")
+_NUMBER = re.compile(r"_\d+(?=\.|$)")
+
+
+def keep_for(patterns: str | Iterable[str]) -> Keep | bool:
+    """Return a rule that holds everything the patterns may choose: never less, sometimes more."""
+    pool = [patterns] if isinstance(patterns, str) else list(patterns)
+    if "**" in pool or "*" in pool:
+        return True
+    stems = tuple(_stem(pattern) for pattern in pool)
+
+    def keep(scope: Scope, name: str) -> bool:
+        return any(_may_match(stem, candidate) for candidate in _candidates(scope, name) for stem in stems)
+
+    return keep
+
+
+def _stem(pattern: str) -> str:
+    return _NUMBER.sub("", _SUFFIX.sub("", pattern))
+
+
+def _candidates(scope: Scope, name: str) -> list[str]:
+    """Return what an operation may be called: inside each composite around it, or as that composite folded."""
+    chain = [name] if name else []
+    inner: Scope | None = scope
+    while inner is not None and inner.path is None:
+        assert inner.facts is not None
+        chain.append(inner.facts.name)
+        inner = inner.parent
+    path = scope.module_scope.path
+    parts = [path] if path else []
+    found = [] if name else [".".join(parts)]
+    for part in reversed(chain):
+        parts.append(part)
+        found.append(".".join(parts))
+    return [_stem(candidate) for candidate in found]
+
+
+def _may_match(stem: str, candidate: str) -> bool:
+    return matches(stem, candidate) if is_glob(stem) else stem == candidate
