@@ -39,7 +39,7 @@ def compute_ceiling(vectors: NDArray[Any], method: Similarity = "rho-a") -> tupl
     Examples
     --------
     >>> lower, upper = compute_ceiling(np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 4.0]]))
-    >>> lower.tolist(), upper.tolist()
+    >>> lower.round(9).tolist(), upper.round(9).tolist()
     ([1.0, 1.0], [1.0, 1.0])
     """
     check_choice(method, MEASURES, "method")

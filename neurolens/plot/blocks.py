@@ -29,7 +29,7 @@ def find_blocks(modules: list[str]) -> list[Block]:
     -------
     list of Block
         Without gaps and in order. The first component of the path names a block; wide blocks are replaced by
-        their children for as long as there are not more than 16.
+        their children, where these are more than single operations and no more than 16 blocks come of it.
 
     Examples
     --------
@@ -41,7 +41,8 @@ def find_blocks(modules: list[str]) -> list[Block]:
         wide = [block for block in blocks if block.stop - block.start >= WIDE * len(modules)]
         for block in sorted(wide, key=lambda block: block.start - block.stop):
             parts = _cut(modules, block.start, block.stop, block.name.count(".") + 2)
-            if 1 < len(parts) <= MAX_BLOCKS - len(blocks) + 1:
+            n_ops = block.stop - block.start
+            if 1 < len(parts) < n_ops and len(blocks) - 1 + len(parts) <= MAX_BLOCKS:
                 at = blocks.index(block)
                 blocks[at : at + 1] = parts
                 break

@@ -146,7 +146,7 @@ def _rdm_of_array(array: xr.DataArray, walk: _Walk) -> xr.DataArray:
     check_stimuli(array, name)
     patterns = extract_patterns(array, walk.over)
     matrices = _compute(patterns, compute_digest(patterns), array, walk.metric)
-    _warn_undefined({name: matrices}, walk.metric)
+    _warn_undefined({name: matrices}, walk.metric, stacklevel=4)
     template = _make_template(array, walk.over)
     attrs = {"address": array.attrs.get("address", name)}
     attrs |= _shared_attrs([array.attrs]) | _describe(walk, matrices.digest)
@@ -270,7 +270,7 @@ def _describe(walk: _Walk, digest: str) -> dict[str, Any]:
     return {**attrs, "metric": walk.metric, "long_name": f"{walk.metric} distance"}
 
 
-def _warn_undefined(matrices: Mapping[str, _Matrices], metric: Metric) -> None:
+def _warn_undefined(matrices: Mapping[str, _Matrices], metric: Metric, stacklevel: int = 3) -> None:
     affected = {name: found.undefined for name, found in matrices.items() if found.undefined}
     if not affected:
         return
@@ -280,7 +280,7 @@ def _warn_undefined(matrices: Mapping[str, _Matrices], metric: Metric) -> None:
         f"Patterns that are {METRICS[metric].reason} have no {metric} distance; their entries are NaN. "
         f"{shown}{more}.",
         NeurolensWarning,
-        stacklevel=3,
+        stacklevel=stacklevel,
     )
 
 

@@ -39,16 +39,25 @@ def check_rdm(rdm: xr.DataArray, what: str) -> None:
             f"{what} has other labels, or another order, on {STIMULUS_B!r} than on {STIMULUS!r}; "
             f"{STIMULUS_B!r} must be a copy: rdm.sel({STIMULUS_B}=rdm.{STIMULUS}.values)."
         )
-    square = rdm.transpose(..., STIMULUS, STIMULUS_B).values
-    difference = np.abs(square - np.swapaxes(square, -1, -2))
-    half_missing = np.isnan(square) != np.isnan(np.swapaxes(square, -1, -2))
+    for square in _squares(rdm):  # one by one: no second copy of all
+        _check_symmetric(square, what)
+
+
+def _check_symmetric(square: NDArray[Any], what: str) -> None:
     largest = np.nanmax(np.abs(square), initial=0.0)
-    if half_missing.any() or np.nanmax(difference, initial=0.0) > ASYMMETRY * largest:
-        raise InputError(
-            f"{what} is not symmetric: entries (i, j) and (j, i) differ by up to "
-            f"{np.nanmax(difference, initial=0.0):.3g}. If both halves are estimates, average them: "
-            "(square + square.T) / 2."
-        )
+    if np.allclose(square, square.T, rtol=0, atol=ASYMMETRY * largest, equal_nan=True):
+        return
+    difference = np.nanmax(np.abs(square - square.T), initial=0.0)
+    raise InputError(
+        f"{what} is not symmetric: entries (i, j) and (j, i) differ by up to {difference:.3g}, or only one is "
+        "NaN. If both halves are estimates, average them: (square + square.T) / 2."
+    )
+
+
+def _squares(rdm: xr.DataArray) -> NDArray[Any]:
+    """Return all matrices, shape (n_rdms, n_stimuli, n_stimuli)."""
+    square: NDArray[Any] = rdm.transpose(..., STIMULUS, STIMULUS_B).values
+    return square.reshape(-1, *square.shape[-2:])
 
 
 def extract_pairs(rdm: xr.DataArray) -> NDArray[Any]:
@@ -64,10 +73,8 @@ def extract_pairs(rdm: xr.DataArray) -> NDArray[Any]:
     ndarray
         shape (n_rdms, n_pairs): every other dim flattened, in the order of `rdm.dims`.
     """
-    square = rdm.transpose(..., STIMULUS, STIMULUS_B).values
-    n_stimuli = square.shape[-1]
-    rows, columns = np.triu_indices(n_stimuli, 1)
-    pairs: NDArray[Any] = square.reshape(-1, n_stimuli, n_stimuli)[:, rows, columns]
+    rows, columns = np.triu_indices(rdm.sizes[STIMULUS], 1)
+    pairs: NDArray[Any] = _squares(rdm)[:, rows, columns]
     return pairs
 
 

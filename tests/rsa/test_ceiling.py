@@ -45,3 +45,17 @@ def test_what_cannot_be_pooled_is_refused():
     rdms[0, 0, 1, 2] = rdms[0, 0, 2, 1] = np.nan
     with pytest.raises(InputError, match="complete"):
         noise_ceiling(rdms)
+
+
+@pytest.mark.realdata
+def test_human_it_has_the_published_band(real_data):
+    from scipy.io import loadmat
+
+    cells = loadmat(real_data / "kriegeskorte92" / "92_brainRDMs.mat")["RDMs"]["RDM"][0]
+    squares = np.array([[cells[s, k] for k in range(2)] for s in range(4)], dtype=float)
+    ids = [f"im{i}" for i in range(92)]
+    coords = {"subject": list("abcd"), "stimulus": ids, "stimulus_b": ids}
+    rdms = xr.DataArray(squares, coords, ("subject", "session", "stimulus", "stimulus_b"))
+    got = noise_ceiling(rdms, method="spearman")
+    assert float(got.ceiling_low) == pytest.approx(0.37, abs=0.005)
+    assert float(got.ceiling_high) == pytest.approx(0.67, abs=0.005)
