@@ -49,7 +49,7 @@ def _check_symmetric(square: NDArray[Any], what: str) -> None:
         return
     difference = np.nanmax(np.abs(square - square.T), initial=0.0)
     raise InputError(
-        f"{what} is not symmetric: entries (i, j) and (j, i) differ by up to {difference:.3g}, or only one is "
+        f"{what} is not symmetric: entries (i, j) and (j, i) differ by up to {difference:.3g}, or one is "
         "NaN. If both halves are estimates, average them: (square + square.T) / 2."
     )
 
