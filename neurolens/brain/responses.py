@@ -170,22 +170,22 @@ def by_subject(data: BrainData, *, what: str = "the responses") -> dict[str, xr.
     Parameters
     ----------
     data
-        One DataArray (or a Dataset of one variable), a dict of them by subject, or a DataTree whose leaves
-        are the subjects.
+        One DataArray (or a Dataset of one variable), maybe with a dim `subject`; a dict of them by subject;
+        or a DataTree whose leaves are the subjects.
     what
         What to call them in a message.
 
     Returns
     -------
     dict of DataArray ([repetition,] stimulus, neuroid)
-        Checked. A single one has the key "".
+        Checked. A single one without a dim `subject` has the key "".
 
     Raises
     ------
     InputError
         If it is something else, holds nothing, or a subject holds several variables.
     LabelError
-        As `check_responses`.
+        As `check_responses`; also if the dim `subject` has no labels.
 
     Examples
     --------
@@ -196,8 +196,10 @@ def by_subject(data: BrainData, *, what: str = "the responses") -> dict[str, xr.
     """
     found: dict[str, Any] = {}
     if isinstance(data, xr.DataTree):
-        leaves = {leaf.path.strip("/"): leaf.to_dataset() for leaf in data.leaves}
-        found = {name: _only_variable(leaf, f"subject {name!r}") for name, leaf in leaves.items()}
+        leaves = {leaf.relative_to(data).strip("."): leaf.to_dataset() for leaf in data.leaves}
+        found = {
+            name: _only_variable(leaf, f"subject {name!r}" if name else what) for name, leaf in leaves.items()
+        }
     elif isinstance(data, xr.Dataset):
         found = {"": _only_variable(data, what)}
     elif isinstance(data, xr.DataArray):
@@ -211,10 +213,21 @@ def by_subject(data: BrainData, *, what: str = "the responses") -> dict[str, xr.
             f"{list_names(wrong) if wrong else type(data).__name__ + ', without any'}. Label a plain array "
             "with neurolens.brain.responses(array, stimulus=ids)."
         )
+    if list(found) == [""]:
+        found = _split_subjects(found[""], what)
     return {
         name: check_responses(array, what=f"{what} of subject {name!r}" if name else what)
         for name, array in found.items()
     }
+
+
+def _split_subjects(data: xr.DataArray, what: str) -> dict[str, xr.DataArray]:
+    """Take the dim `subject` apart, where there is one."""
+    data = rename_aliases(data)
+    if SUBJECT not in data.dims:
+        return {"": data}
+    names = stimulus_ids(data, what, dim=SUBJECT)
+    return {str(name): data.isel({SUBJECT: i}, drop=True) for i, name in enumerate(names)}
 
 
 def _is_array(data: object) -> bool:

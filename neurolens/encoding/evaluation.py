@@ -94,9 +94,9 @@ def encode(
         `stimulus`. All other dims are flattened into features. Operations are read one after the other, once.
         The computation is in the dtype of the features (float32 or float64).
     responses
-        DataArray ([repetition,] stimulus, neuroid), or a dict or DataTree of them by subject: each is joined
-        and scored on its own, then they are concatenated along `neuroid`. Repetitions are averaged. `voxel`
-        means `neuroid`.
+        DataArray ([subject,] [repetition,] stimulus, neuroid), or a dict or DataTree of them by subject: each
+        subject is joined and scored on its own, then they are concatenated along `neuroid`. Repetitions are
+        averaged. `voxel` means `neuroid`.
     model
         A scikit-learn regressor of many targets; by default `Ridge()`. It is cloned, never changed.
     cv

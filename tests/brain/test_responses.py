@@ -130,6 +130,17 @@ def test_subjects_in_every_container(trials):
         subjects = by_subject(container)
         assert list(subjects) == ["S1", "S2"]
         np.testing.assert_array_equal(subjects["S2"].values, two.values)
+    both = xr.concat([one, one + 1], xr.IndexVariable("subject", ["S1", "S2"]))
+    for with_dim in (both, both.rename(subject="subject_id", neuroid="voxel").transpose()):
+        subjects = by_subject(with_dim)
+        assert list(subjects) == ["S1", "S2"]
+        np.testing.assert_array_equal(subjects["S2"].values, one.values + 1)
+    regions = xr.DataTree.from_dict({"IT": both.to_dataset(name="beta"), "V1": one.to_dataset(name="beta")})
+    assert list(by_subject(regions["IT"])) == [
+        "S1",
+        "S2",
+    ]  # a branch is told by what is in it, not by its name
+    assert list(by_subject(regions["V1"])) == [""]
     for single in (one, one.to_dataset(name="beta")):
         np.testing.assert_array_equal(by_subject(single)[""].values, one.values)
 

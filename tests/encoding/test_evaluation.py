@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from neurolens.brain import noise_ceiling, responses, split_half
+from neurolens.datasets import fetch
 from neurolens.encoding import Ridge, encode
 from neurolens.encoding.folds import group_folds
 from neurolens.errors import InputError, LabelError, NeurolensWarning
@@ -210,6 +211,17 @@ def test_subjects_are_joined_on_their_own_and_concatenated(source, voxels, as_tr
         np.testing.assert_allclose(result.score[:, result.subject.values == name], alone.score)
 
 
+def test_a_subject_dim_equals_a_dict_of_subjects(source, voxels):
+    stacked = xr.concat(
+        [voxels, voxels[:, ::-1].assign_coords(neuroid=range(6))],
+        "subject",
+        coords="minimal",
+        compat="override",
+    ).assign_coords(subject=["S1", "S2"])
+    apart = {name: stacked.sel(subject=name, drop=True) for name in ("S1", "S2")}
+    xr.testing.assert_identical(encode(source, stacked), encode(source, apart))
+
+
 def test_stimuli_on_one_side_only_are_named(source, voxels):
     with pytest.raises(LabelError, match=r"operation 'conv.conv2d'.*'image59'"):
         encode(source, voxels.isel(stimulus=slice(0, 59)))
@@ -364,6 +376,21 @@ def test_a_source_is_read_once_and_in_order(source, voxels):
     once = Once(source)
     encode(once, voxels)
     assert once.reads == 1
+
+
+def test_category_predicts_the_simulated_late_region_of_every_subject_and_not_the_early_one():
+    shapes = fetch("shapes80")
+    kinds, member = np.unique(shapes.stimuli.metadata["category"], return_inverse=True)
+    category = xr.DataArray(
+        np.eye(len(kinds))[member], dims=("stimulus", "unit"), coords=shapes.stimuli.coords()
+    )
+    early, late = (
+        encode(category, shapes.brain[region]).score.mean("fold").groupby("subject").median()
+        for region in ("simulated_early", "simulated_late")
+    )
+    assert late.sizes["subject"] == early.sizes["subject"] == 6
+    assert (late > 0.5).all()
+    assert (early < 0.2).all()
 
 
 def test_responses_without_any_usable_voxel_are_an_error(source):
