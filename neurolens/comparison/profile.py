@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -43,7 +43,7 @@ def compare(
     method: Literal["rsa"] = "rsa",
     metric: Metric = "correlation",
     similarity: Similarity = "rho-a",
-    ops: Any = "**",
+    ops: str | Iterable[str] = "**",
     n_permutations: int = 1000,
     correction: Correction = "max",
     seed: int = 0,
@@ -74,7 +74,7 @@ def compare(
     similarity
         How RDMs are compared: one of the methods of `compare_rdms`.
     ops
-        Which operations of a source of activations: a glob on addresses, a list of these, or a callable.
+        Which operations of a source of activations: a glob on addresses, or a list of these.
     n_permutations
         How many permutations; 0: p is NaN.
     correction
@@ -131,6 +131,7 @@ def compare(
     check_choice(join, ("exact", "inner"), "join")
     if n_permutations < 0:
         raise InputError(f"n_permutations={n_permutations} must be 0 (no test) or more.")
+    ops = ops if isinstance(ops, str) else list(ops)
     targets = read_targets(brain, metric=metric)
     rdms = _read_source(source, metric=metric, ops=ops, progress=progress)
     inputs = {"source": hash_array(rdms)}
@@ -144,14 +145,14 @@ def compare(
     chosen = {"similarity": similarity, "correction": correction, "join": join}
     attrs = {
         **{key: value for key, value in rdms.attrs.items() if key not in ("long_name", "address")},
-        **provenance(method, parameters={**chosen, "ops": _name_ops(ops)}, inputs=inputs, seed=seed),
+        **provenance(method, parameters={**chosen, "ops": ops}, inputs=inputs, seed=seed),
         **_describe(rdms, targets, similarity, correction),
         "n_permutations": 0 if permutations is None else len(permutations),
     }
     return _assemble(rdms, targets, scores, attrs)
 
 
-def _read_source(source: object, *, metric: Metric, ops: Any, progress: bool) -> xr.DataArray:
+def _read_source(source: object, *, metric: Metric, ops: str | Iterable[str], progress: bool) -> xr.DataArray:
     if not (isinstance(source, xr.DataArray) and STIMULUS_B in source.dims):
         rdms = rdm(source, metric=metric, ops=ops, progress=progress)
     elif ops != "**":
@@ -185,11 +186,6 @@ def _join(
             f"source and brain share {rdms.sizes[STIMULUS]} stimuli; at least {MIN_STIMULI} are needed."
         )
     return rdms, joined
-
-
-def _name_ops(ops: Any) -> Any:
-    """Write a choice of operations so that it is the same in every run."""
-    return getattr(ops, "__name__", type(ops).__name__) if callable(ops) else ops
 
 
 def _warn_incomplete(ops: list[Any]) -> None:

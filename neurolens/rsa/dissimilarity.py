@@ -63,7 +63,7 @@ def rdm(
     source: object,
     *,
     metric: Metric = "correlation",
-    ops: Any = "**",
+    ops: str | Iterable[str] = "**",
     over: Sequence[str] = KEPT_DIMS,
     progress: bool = False,
 ) -> xr.DataArray:
@@ -81,7 +81,7 @@ def rdm(
     metric
         "correlation" (1 - Pearson r), "cosine" (1 - cosine), "euclidean" or "sqeuclidean".
     ops
-        Which operations of the source: a glob on addresses, a list of these, or a callable.
+        Which operations of the source: a glob on addresses, or a list of these.
     over
         Dims to keep, where an array has them.
     progress

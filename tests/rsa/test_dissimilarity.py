@@ -23,6 +23,15 @@ def scipy_rdm(patterns, metric="correlation"):
     return squareform(pdist(np.asarray(patterns).reshape(len(patterns), -1), metric))
 
 
+def test_every_source_of_activations_and_a_choice_among_them_give_the_same():
+    arrays = {"stem": draw(0), "head": draw(1)}
+    want = nl.rdm(arrays)
+    tree = xr.DataTree.from_dict({name: a.to_dataset(name="data") for name, a in arrays.items()})
+    for source in (xr.Dataset(arrays), tree):
+        np.testing.assert_array_equal(nl.rdm(source).sel(op=["stem", "head"]), want)
+    np.testing.assert_array_equal(nl.rdm(arrays, ops="h*"), want.sel(op=["head"]))
+
+
 @pytest.mark.parametrize("metric", ["correlation", "cosine", "euclidean", "sqeuclidean"])
 def test_one_array_has_no_op_and_equals_scipy(metric):
     array = draw()
