@@ -64,6 +64,7 @@ def as_model(model: Model | Callable[..., Any], *, preprocess: Preprocess | None
 
     Examples
     --------
+    >>> from torch import nn
     >>> as_model(nn.Linear(3, 2)).name
     'Linear'
     """

@@ -198,8 +198,14 @@ def coordinates_attr(members: Members, *, dims: tuple[str, ...]) -> dict[str, st
 
 def encode_coords(coords: Mapping[Any, Any], what: str) -> Members:
     """Return an array and its values for each coordinate, given in any form that xarray accepts."""
-    variables = xr.Dataset(coords=coords).variables
+    variables = xr.Dataset(coords={name: _as_coord(value) for name, value in coords.items()}).variables
     return {_coord_name(name, what): _encode_coord(name, var, what) for name, var in variables.items()}
+
+
+def _as_coord(value: Any) -> Any:
+    """Keep a tuple of labels from being taken for xarray's (dims, values)."""
+    is_form = isinstance(value, tuple) and len(value) == 2 and not isinstance(value[1], str)
+    return list(value) if isinstance(value, tuple) and not is_form else value
 
 
 def _coord_name(name: Hashable, what: str) -> str:

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from neurolens.errors import StoreError
+from neurolens.store.layout import BLOCKS_DONE
 
-PARTIAL = ".partial"
+# Files lie here until they are whole: no reader lists the folder of an array, and this one goes at the end.
+UNFINISHED = BLOCKS_DONE
 
 
 def write_files(root: Path, files: Mapping[str, bytes], *, flush: bool) -> list[Path]:
@@ -39,7 +41,7 @@ def write_files(root: Path, files: Mapping[str, bytes], *, flush: bool) -> list[
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.parent.resolve().is_relative_to(resolved):
             raise StoreError(f"{target} would be written outside the store {root}: a link leads out of it.")
-        _replace(target, data, flush=flush)
+        _replace(target, data, root / UNFINISHED / f".{uuid.uuid4().hex}", flush=flush)
         written.append(target)
     if flush:
         for folder in {target.parent for target in written}:
@@ -47,9 +49,9 @@ def write_files(root: Path, files: Mapping[str, bytes], *, flush: bool) -> list[
     return written
 
 
-def _replace(target: Path, data: bytes, *, flush: bool) -> None:
-    partial = target.with_name(f".{uuid.uuid4().hex}{PARTIAL}")
+def _replace(target: Path, data: bytes, partial: Path, *, flush: bool) -> None:
     try:
+        partial.parent.mkdir(exist_ok=True)
         with partial.open("wb") as stream:
             stream.write(data)
             if flush:
@@ -95,5 +97,5 @@ def _flush_path(path: Path) -> None:
 
 def remove_partial(root: Path) -> None:
     """Delete what an interrupted run left half written."""
-    for partial in root.rglob(f".*{PARTIAL}"):
+    for partial in (root / UNFINISHED).glob(".*"):
         partial.unlink(missing_ok=True)

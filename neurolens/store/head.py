@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -154,6 +153,6 @@ def _say_difference(name: str, old: list[Any], new: list[Any]) -> str:
     if len(old) != len(new):
         return f"{len(old)} values of {name!r} are now {len(new)}"
     for i, (a, b) in enumerate(zip(old, new, strict=True)):
-        if json.dumps(a) != json.dumps(b):
+        if repr(a) != repr(b):  # True is not 1 here, and NaN is NaN
             return f"value {i} of {name!r} was {a!r} and is now {b!r}"
     return f"the values of {name!r} are of another type"

@@ -99,7 +99,7 @@ def read_array(store: Path, path: str, head: Mapping[str, Any]) -> ArrayFiles:
     """Return the array of a group that another process declared."""
     file = store / path / ACTIVATION / METADATA
     found = layout.read_json(file)
-    dims = tuple(found["dimension_names"])
+    dims = tuple(found.get("dimension_names") or ())  # left out by Zarr where there are none
     array = ArrayFiles(
         tuple(found["shape"]),
         np.dtype(found["data_type"]),

@@ -148,6 +148,8 @@ class Store(Mapping[str, xr.DataArray]):
 
     def _open(self, entry: layout.Entry) -> xr.DataArray:
         folder = self.path / entry.path
+        if not (folder / ACTIVATION / METADATA).is_file():
+            raise StoreError(f"The operation {entry.address!r} can't be read: {folder} is damaged.")
         for file in sorted(folder.glob(f"*/{METADATA}")):
             layout.check_codecs(layout.read_json(file), file)
         dataset = xr.open_dataset(
