@@ -109,6 +109,9 @@ def _seeded(seed: int | None) -> Iterator[None]:
 
 
 def _say_name(spec: str, pretrained: bool, checkpoint: str | Path | None, seed: int | None) -> str:
+    place, _, attribute = spec.rpartition(":")
+    if place.endswith(".py"):  # where the file lies is no part of the name
+        spec = f"{Path(place).name}:{attribute}"
     if checkpoint is not None:
         return f"{spec} ({Path(checkpoint).name})"
     if pretrained:

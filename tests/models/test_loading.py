@@ -145,6 +145,7 @@ def test_own_file(own_file, attribute, kind):
     model = nl.load_model(f"{own_file}:{attribute}")
     assert isinstance(model.module, kind)
     assert model.preprocess is None
+    assert model.name == f"own_models.py:{attribute}"
 
 
 def test_own_file_with_its_preprocessing(own_file):
