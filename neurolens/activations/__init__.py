@@ -7,5 +7,16 @@ from neurolens.activations.collection import (
     as_activations,
     open,
 )
+from neurolens.activations.extract import extract
+from neurolens.activations.stream import StreamedActivations, stream
 
-__all__ = ["Activations", "ActivationsInMemory", "StoredActivations", "as_activations", "open"]
+__all__ = [
+    "Activations",
+    "ActivationsInMemory",
+    "StoredActivations",
+    "StreamedActivations",
+    "as_activations",
+    "extract",
+    "open",
+    "stream",
+]

@@ -58,7 +58,7 @@ def find_axes(model: Callable[..., Any], call: Call, *, batch_axis: int = 0) -> 
     """
     try:
         with undisturbed(model):
-            two, three = (_probe(model, rebatch(call, n, batch_axis)) for n in (2, 3))
+            (two, kept), (three, kept_too) = (_probe(model, rebatch(call, n, batch_axis)) for n in (2, 3))
     except Exception as error:  # a model may refuse other batch sizes in any way: that is the answer
         return Axes({}, f"the model did not run on batches of 2 and 3 ({type(error).__name__}: {error})")
     found: dict[PassAddress, StimulusAxis] = {}
@@ -66,13 +66,16 @@ def find_axes(model: Callable[..., Any], call: Call, *, batch_axis: int = 0) -> 
     for address, value in two.items():
         if address in three:
             parents = [by_value[id(v)] for v in value.event.inputs() if id(v) in by_value]
-            found[address] = by_value[id(value)] = _compare(value, three[address], parents)
+            where = _compare(kept[value], kept_too[three[address]], parents)
+            found[address] = by_value[id(value)] = where
     return Axes(found)
 
 
-def _probe(model: Callable[..., Any], call: Call) -> dict[PassAddress, Value]:
+def _probe(
+    model: Callable[..., Any], call: Call
+) -> tuple[dict[PassAddress, Value], dict[Value, torch.Tensor]]:
     recording = record(model, call.args, call.kwargs)
-    return list_values(assign_names(recording))
+    return list_values(assign_names(recording)), recording.tensors
 
 
 def list_values(names: Names) -> dict[PassAddress, Value]:
@@ -85,10 +88,7 @@ def list_values(names: Names) -> dict[PassAddress, Value]:
     return {address: value for _, address, value in sorted(items, key=lambda entry: entry[0])}
 
 
-def _compare(two: Value, three: Value, parents: list[StimulusAxis]) -> StimulusAxis:
-    a, b = two.tensor, three.tensor
-    assert a is not None
-    assert b is not None
+def _compare(a: torch.Tensor, b: torch.Tensor, parents: list[StimulusAxis]) -> StimulusAxis:
     if a.ndim != b.ndim:
         return StimulusAxis(None, reason="its number of axes depends on the batch")
     changed = [axis for axis in range(a.ndim) if a.shape[axis] != b.shape[axis]]

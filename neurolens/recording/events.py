@@ -18,7 +18,11 @@ Site = tuple[tuple[CodeType, int, int], ...]
 
 @dataclass(slots=True, eq=False)
 class Value:
-    """A tensor as an event left it. `tensor` is None where it was not kept."""
+    """A tensor as an event left it. The memory itself, where it is kept, is in the recording.
+
+    (Values, events and scopes refer to each other; a tensor among them would live until the garbage collector
+    finds the circle, not until the recording goes.)
+    """
 
     event: Event
     shape: torch.Size
@@ -26,9 +30,8 @@ class Value:
     device: torch.device
     storage: int
     owner: weakref.ref[torch.Tensor]
-    tensor: torch.Tensor | None = None
     version: int = -1
-    source: torch.Tensor | None = None  # a parameter, or a tensor whose making was not seen
+    parameter: str = ""  # its name, where it is a parameter or buffer of the model
 
 
 @dataclass(slots=True, eq=False)
@@ -97,7 +100,7 @@ class Recording:
     inputs: Mapping[str, Any]  # argument name -> what was passed, with Values for tensors
     output: Any  # what was returned, with Values for tensors
     module_paths: tuple[str, ...]  # of every module the model holds
-    owned: Mapping[int, str]  # id of a parameter or buffer -> its name
+    tensors: dict[Value, torch.Tensor]  # what was kept
     complete: bool  # False where the call was stopped after the last operation asked for
 
 

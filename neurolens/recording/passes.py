@@ -29,7 +29,7 @@ def find_keys(recording: Recording) -> dict[int, Key]:
     pending: list[tuple[Scope, Key]] = [(recording.root, ("",))]
     while pending:
         scope, scope_key = pending.pop()
-        contexts = _loop_contexts(scope, recording.owned)
+        contexts = _loop_contexts(scope)
         sources = 0
         for item, context in zip(scope.children, contexts, strict=True):
             if isinstance(item, Scope) and item.path is not None:
@@ -40,7 +40,7 @@ def find_keys(recording: Recording) -> dict[int, Key]:
                 scope_key,
                 tuple((id(code), place) for code, place in _places(item.site)),
                 item.facts,
-                _parameters(item, recording.owned),
+                _parameters(item),
                 context,
                 max(sources - 1, 0),  # several sources may be met by one call
             )
@@ -95,12 +95,12 @@ def _loops_around(code: CodeType, offset: int) -> tuple[Loop, ...]:
     return tuple(loop for loop in _loops(code) if loop[0] <= offset <= loop[1])
 
 
-def _parameters(item: Event | Scope, owned: Mapping[int, str]) -> tuple[str, ...]:
+def _parameters(item: Event | Scope) -> tuple[str, ...]:
     found = []
     for group in (item.args, item.kwargs):
         for value in leaves(group):
-            if value.source is not None and id(value.source) in owned:
-                found.append(owned[id(value.source)])
+            if value.parameter:
+                found.append(value.parameter)
     return tuple(found)
 
 
@@ -131,7 +131,7 @@ class _Activation:
         return tuple((outer, self.rounds[outer]) for outer in around[around.index(loop) :])
 
 
-def _loop_contexts(scope: Scope, owned: Mapping[int, str]) -> list[Key]:
+def _loop_contexts(scope: Scope) -> list[Key]:
     """Return the loop context of every child of a scope."""
     sites = [tuple(reversed(item.site)) for item in scope.children]
     if not any(_loops_around(code, offset) for site in sites for code, offset, _ in site):
@@ -149,7 +149,7 @@ def _loop_contexts(scope: Scope, owned: Mapping[int, str]) -> list[Key]:
             for loop in _loops_around(code, offset):
                 mine.append(((stack[depth].number, loop), stack[depth].iteration(offset, loop)))
         rounds.append(mine)
-        signature = _signature(item, owned)
+        signature = _signature(item)
         direct = _innermost_loop(stack, site)
         if signature and direct is not None:
             depth, loop = direct
@@ -212,10 +212,10 @@ def _innermost_loop(stack: list[_Activation], site: Site) -> tuple[int, Loop] | 
     return None
 
 
-def _signature(item: Event | Scope, owned: Mapping[int, str]) -> Hashable:
+def _signature(item: Event | Scope) -> Hashable:
     if isinstance(item, Scope) and item.path is not None:
         return item.path
-    return _parameters(item, owned)
+    return _parameters(item)
 
 
 def _polymorphic(by_round: Mapping[Key, Mapping[Key, list[Hashable]]]) -> set[Key]:

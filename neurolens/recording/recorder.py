@@ -75,6 +75,7 @@ class Recorder(TorchFunctionMode):
         self.stop_after = sys.maxsize if stop_after is None else stop_after
         self.events: list[Event] = []
         self.values: dict[int, Value] = {}  # id of a living tensor -> its latest value
+        self.tensors: dict[Value, torch.Tensor] = {}
         self.kept: dict[int, list[Value]] = {}  # storage -> what is kept of it by reference
         self.writers: dict[int, Event] = {}  # storage -> the event that last wrote it
         self.paths = _module_paths(model)
@@ -114,9 +115,10 @@ class Recorder(TorchFunctionMode):
         if not isinstance(self.model, torch.nn.Module):
             self.root.out, self.root.stop = output, len(self.events)
         recording = Recording(
-            self.root, self.events, inputs, output, tuple(p for p in self.paths.values() if p), self.owned, complete
+            self.root, self.events, inputs, output, tuple(p for p in self.paths.values() if p), self.tensors, complete
         )
         self.values.clear()
+        self.kept.clear()
         return recording
 
     def _record_inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -327,22 +329,24 @@ class Recorder(TorchFunctionMode):
 
     def _hold(self, value: Value, tensor: torch.Tensor) -> None:
         """Keep a value by reference: an alias, so that changes of the user's object do not reach it."""
-        value.tensor = tensor.detach()
+        self.tensors[value] = tensor.detach()
         value.version = compat.version(tensor)
         self.kept.setdefault(value.storage, []).append(value)
 
     def _hold_all(self, lifted: Any, structure: Any) -> None:
         for value, tensor in zip(leaves(lifted), _tensors(structure), strict=True):
-            if value.tensor is None:
+            if value not in self.tensors:
                 self._hold(value, tensor)
 
     def _orphan(self, tensor: torch.Tensor) -> Value:
         """A tensor that no event made: a parameter, or a source that could not be seen."""
         event = Event(-1, _SOURCE, self.scope, self.here)
         value = self._value(tensor, event, keep=False)
-        value.source = tensor
         event.out = value
-        if id(tensor) not in self.owned:
+        value.parameter = self.owned.get(id(tensor), "")
+        if value.parameter:
+            self.tensors[value] = tensor
+        else:
             self._hold(value, tensor)
             self._append(event)
         return value
@@ -370,9 +374,8 @@ class Recorder(TorchFunctionMode):
         """Copy on write: clone what is kept of this memory before it changes."""
         for tensor in touched:
             for value in self.kept.pop(compat.storage_key(tensor), ()):
-                assert value.tensor is not None
-                value.tensor = value.tensor.clone()
-                value.version = compat.version(value.tensor)
+                self.tensors[value] = copy = self.tensors[value].clone()
+                value.version = compat.version(copy)
 
     def _record_writes(self, event: Event, out: Any, touched: list[torch.Tensor], keep: bool) -> None:
         facts = event.facts

@@ -1,0 +1,244 @@
+"""From recorded tensors to labelled arrays: stimulus first, passes stacked, every axis named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from neurolens._version import __version__
+from neurolens.activations.axes import Axes, StimulusAxis, split_axis
+from neurolens.activations.dims import NamedAxes, default_names, input_names, name_axes
+from neurolens.errors import AddressError, InputError, TraceError, list_names
+from neurolens.recording.addresses import INPUT, Names, Target, results
+from neurolens.recording.events import Event, Recording, Value
+from neurolens.recording.graph import Graph
+from neurolens.schema import PASS, STIMULUS
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the tensors of one address become one array.
+
+    `dims` and `shape` are those of the array without `stimulus`; `axes` says for each pass where its stimuli are.
+    """
+
+    address: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    axes: tuple[StimulusAxis, ...]
+    attrs: Mapping[str, Any]
+
+    @property
+    def is_static(self) -> bool:
+        """Whether the array has no stimulus dim."""
+        return self.axes[0].axis is None
+
+    @property
+    def n_passes(self) -> int:
+        """How many passes are stacked."""
+        return len(self.axes)
+
+    @property
+    def n_features(self) -> int:
+        """Numbers a stimulus."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What made the activations: goes into the attrs of every array."""
+
+    model: str
+    weights: str
+    preprocessing: str = ""
+
+
+class LayoutPlanner:
+    """Plans layouts for the addresses of one recording."""
+
+    def __init__(self, recording: Recording, names: Names, graph: Graph, axes: Axes, made_by: Provenance) -> None:
+        self.names = names
+        self.graph = graph
+        self.axes = axes
+        self.made_by = made_by
+        self._where: dict[int, StimulusAxis] = {}
+        self._named: dict[int, NamedAxes] = {}
+        for event in recording.events:
+            self._name_event(event)
+
+    def plan(self, target: Target) -> Layout:
+        """Return the layout of the array that an address means.
+
+        Raises
+        ------
+        AddressError
+            If its passes can't be one array.
+        """
+        first, *others = target.values
+        self._require_stackable(target)
+        named = self._named[id(first)]
+        static = self._where[id(first)].axis is None
+        dims = default_names(len(named.shape), named.names, guess=not static)
+        shape = named.shape
+        if others:
+            dims, shape = (PASS, *dims), (len(target.values), *shape)
+        axes = tuple(self._where[id(value)] for value in target.values)
+        return Layout(target.address, dims, shape, first.dtype, axes, self._attrs(target, axes[0]))
+
+    def _require_stackable(self, target: Target) -> None:
+        kinds = {(self._named[id(v)].shape, self._where[id(v)].axis is None, v.dtype) for v in target.values}
+        if len(kinds) > 1:
+            shapes = [f"{target.address}:{n} {tuple(v.shape)}" for n, v in enumerate(target.values, 1)]
+            raise AddressError(
+                f"{target.address!r} ran {len(target.values)} times with different shapes, so its passes are not "
+                f"one array. Ask for one: {list_names(shapes)}."
+            )
+
+    def _name_event(self, event: Event) -> None:
+        place, number = self.names.of_event[event.index]
+        parents = [self._named[id(value)] for value in event.inputs() if id(value) in self._named]
+        for label, value in results(event).items():
+            where = self.axes.of(place.address, number, label)
+            shape = list(value.shape)
+            if where.axis is not None and where.axis < len(shape):
+                shape[where.axis : where.axis + 1] = [where.factor] if where.factor > 1 else []
+            else:
+                where = replace(where, axis=None)
+            if event.facts.name == INPUT:
+                names = input_names(shape, value.dtype)
+            else:
+                names = name_axes(event, shape, parents)
+            names = names if len(names) == len(shape) else ("",) * len(shape)
+            self._where[id(value)] = where
+            self._named[id(value)] = NamedAxes(names, tuple(shape), where.axis, where.factor)
+
+    def _attrs(self, target: Target, where: StimulusAxis) -> dict[str, Any]:
+        event = target.values[0].event
+        place = self.names.of_event[event.index][0]
+        attrs: dict[str, Any] = {
+            "address": target.address,
+            "operation": self._operation(target),
+            "function": event.facts.name,
+            "module": target.place.module if target.place is not None else "",
+            "step": event.index,
+            "depth": self.graph.depth(event.index),
+            "model": self.made_by.model,
+            "weights": self.made_by.weights,
+            "preprocessing": self.made_by.preprocessing,
+            "traced_dtype": str(target.values[0].dtype).removeprefix("torch."),
+            "torch_version": torch.__version__,
+            "neurolens_version": __version__,
+        }
+        if where.reason:
+            attrs["stimulus_axis"] = where.reason
+        return attrs
+
+
+    def _operation(self, target: Target) -> str:
+        """Return the operation whose output this is, with the pass where it is one of several."""
+        first = target.values[0]
+        place, number = self.names.of_event[first.event.index]
+        label = next(label for label, value in results(first.event).items() if value is first)
+        one_of_many = len(target.values) == 1 and len(place.passes) > 1
+        return f"{place.address}{label}" + (f":{number}" if one_of_many else "")
+
+
+def read_values(recording: Recording, layout: Layout, values: Sequence[Value], n_stimuli: int) -> torch.Tensor:
+    """Return the array of one batch as a tensor: (stimulus, [pass,] ...), or without stimulus where static.
+
+    Raises
+    ------
+    TraceError
+        If a value was not kept, or the memory it shares was written after the recording.
+    """
+    if len(values) != layout.n_passes:
+        raise AddressError(
+            f"{layout.address!r} ran {len(values)} times here and {layout.n_passes} times for other stimuli, so its "
+            "passes are not one array. Ask for single passes (':1')."
+        )
+    parts = []
+    for value, where in zip(values, layout.axes, strict=True):
+        tensor = split_axis(kept_tensor(recording, value, layout.address), n_stimuli, where)
+        if where.axis is not None:
+            tensor = tensor.movedim(where.axis + (0 if where.stimulus_major else 1), 0)
+        parts.append(tensor)
+    if PASS not in layout.dims:
+        return parts[0]
+    return torch.stack(parts, dim=0 if layout.is_static else 1)
+
+
+def kept_tensor(recording: Recording, value: Value, address: str) -> torch.Tensor:
+    """Return the tensor of a value.
+
+    Raises
+    ------
+    TraceError
+        If it was not kept, or its memory was written since.
+    """
+    tensor = recording.tensors.get(value)
+    if tensor is None:
+        raise TraceError(
+            f"The activation of {address!r} was not kept. Trace again with keep={address!r} (or keep='**')."
+        )
+    if value.version >= 0 and tensor._version != value.version:
+        raise TraceError(
+            f"The memory of {address!r} was written after it was recorded, behind the recorder's back (by an "
+            "extension, or by your own code after the trace), so its activation is gone. Copy what you change: "
+            "tensor.clone()."
+        )
+    return tensor
+
+
+def to_numpy(tensor: torch.Tensor, dtype: np.dtype[Any] | None = None) -> np.ndarray[Any, Any]:
+    """Return a tensor as a numpy array on the CPU; bfloat16 as float32, which holds it exactly.
+
+    Raises
+    ------
+    InputError
+        If the tensor is of a kind that has no array (sparse, quantised, meta).
+    """
+    tensor = tensor.detach()
+    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type == "meta":
+        raise InputError(
+            f"A tensor of layout {tensor.layout}, dtype {tensor.dtype} on {tensor.device} has no plain array. "
+            "Read `.tensor` and convert it yourself."
+        )
+    tensor = tensor.resolve_conj().resolve_neg().cpu()
+    if tensor.dtype is torch.bfloat16 or tensor.dtype.itemsize == 1 and tensor.dtype.is_floating_point:
+        tensor = tensor.float()
+    array: np.ndarray[Any, Any] = tensor.numpy()
+    return array if dtype is None or array.dtype == dtype else array.astype(dtype)
+
+
+def dim_coords(layout: Layout) -> dict[str, np.ndarray[Any, Any]]:
+    """Return integer labels for every dim but the stimulus; passes count from 1, as in addresses."""
+    return {
+        dim: np.arange(1, size + 1) if dim == PASS else np.arange(size)
+        for dim, size in zip(layout.dims, layout.shape, strict=True)
+    }
+
+
+def label_array(layout: Layout, values: np.ndarray[Any, Any], stimuli: Mapping[Any, Any]) -> xr.DataArray:
+    """Give an array its dims, coords and attrs.
+
+    Parameters
+    ----------
+    layout
+        Its layout.
+    values
+        array, shape (n_stimuli, ...) or, static, (...).
+    stimuli
+        Coords of the stimulus dim, in xarray's form.
+    """
+    coords: dict[Any, Any] = dict(dim_coords(layout))
+    dims = layout.dims
+    if not layout.is_static:
+        dims = (STIMULUS, *dims)
+        coords |= dict(stimuli)
+    return xr.DataArray(values, dims=dims, coords=coords, attrs=dict(layout.attrs), name=layout.address)

@@ -1,0 +1,187 @@
+"""Activations computed as they are read: nothing is stored, memory stays within a budget."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from neurolens.activations.assemble import label_array, to_numpy
+from neurolens.activations.collection import Activations, Ops, choose_addresses
+from neurolens.activations.progress import track
+from neurolens.activations.runs import Run
+from neurolens.errors import AddressError, InputError, list_names, near_misses
+from neurolens.models import Model, as_model
+from neurolens.stimuli import Stimuli
+
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+
+
+class StreamedActivations(Activations):
+    """Activations that are computed when they are read.
+
+    Iterating computes as many operations at once as the memory budget holds, and runs the model over the stimuli
+    once for each such group. Reading single addresses runs the model for the group that holds the address.
+    """
+
+    def __init__(self, run: Run, memory: int, chosen: tuple[str, ...], *, progress: bool) -> None:
+        self.run = run
+        self.memory = memory
+        self.progress = progress
+        self._chosen = chosen
+        self._groups = _make_groups(run, chosen, memory)
+        self._cache: tuple[int, dict[str, xr.DataArray]] = (-1, {})
+
+    @property
+    def n_passes_over_stimuli(self) -> int:
+        """How many times the model runs over all stimuli to read everything."""
+        return len(self._groups)
+
+    @property
+    def stimuli(self) -> Stimuli:
+        """The stimuli that the model is run on."""
+        return self.run.stimuli
+
+    def addresses(self) -> tuple[str, ...]:
+        """Return all addresses, in execution order."""
+        return self._chosen
+
+    def select(self, ops: Ops) -> StreamedActivations:
+        """Return some of the operations as a stream of its own."""
+        chosen = tuple(choose_addresses(self._chosen, ops))
+        return StreamedActivations(self.run, self.memory, chosen, progress=self.progress)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([address for group in self._groups for address in group])
+
+    def __getitem__(self, address: str) -> xr.DataArray:
+        for number, group in enumerate(self._groups):
+            if address in group:
+                if self._cache[0] != number:
+                    self._cache = (-1, {})  # free the last group before the next is computed
+                    self._cache = (number, self._compute(number))
+                return self._cache[1][address]
+        close = near_misses(address, self._chosen)
+        hint = f" Near misses: {list_names(close)}." if close else ""
+        raise AddressError(f"This stream has no operation {address!r}.{hint}")
+
+    def _compute(self, number: int) -> dict[str, xr.DataArray]:
+        run, group = self.run, self._groups[number]
+        arrays: dict[str, np.ndarray[Any, Any]] = {}
+        text = f"activations {number + 1}/{len(self._groups)}"
+        for index in track(range(run.n_batches), text, shown=self.progress):
+            part = run.batch_slice(index)
+            for address, tensor in run.compute(index, group).items():
+                layout = run.layouts[address]
+                values = to_numpy(tensor)
+                if layout.is_static:
+                    arrays.setdefault(address, values)
+                    continue
+                if address not in arrays:
+                    arrays[address] = _empty((len(run.stimuli), *layout.shape), values.dtype)
+                arrays[address][part] = values
+        coords = run.stimuli.coords()
+        return {a: label_array(run.layouts[a], arrays[a], coords) for a in group if a in arrays}
+
+
+def stream(
+    model: Model | Any,
+    stimuli: Stimuli,
+    *,
+    ops: Ops = "**",
+    memory: str | int = "4 GB",
+    batch_size: int = 32,
+    device: torch.device | str | None = None,
+    progress: bool = True,
+) -> StreamedActivations:
+    """Compute activations as they are read, within a memory budget; nothing touches the disk.
+
+    Parameters
+    ----------
+    model
+        A loaded model, an nn.Module or any callable. It is run in eval mode, and left as it was.
+    stimuli
+        What to show it.
+    ops
+        Which operations: a glob on addresses, an address, or a list of these.
+    memory
+        Budget for activations: bytes, or text such as "4 GB". As many passes over the stimuli are made as it
+        asks for.
+    batch_size
+        Stimuli at once.
+    device
+        Where to run; the model is moved there.
+    progress
+        Show a progress bar on stderr.
+
+    Returns
+    -------
+    StreamedActivations
+        Mapping from address to DataArray (stimulus, ...).
+
+    Raises
+    ------
+    AddressError
+        If a pattern matches nothing.
+    InputError
+        If one operation alone is larger than the budget.
+    StimulusError
+        If a stimulus cannot be read.
+
+    Examples
+    --------
+    >>> import torch, numpy as np
+    >>> stimuli = Stimuli.from_array(np.random.rand(6, 4).astype("float32"), ids=list("abcdef"))
+    >>> acts = stream(torch.nn.Linear(4, 2), stimuli, progress=False)
+    >>> acts["linear"].dims
+    ('stimulus', 'unit')
+    """
+    stimuli.check()
+    run = Run(as_model(model), stimuli, ops=ops, batch_size=batch_size, device=device)
+    return StreamedActivations(run, parse_bytes(memory), tuple(run.layouts), progress=progress)
+
+
+def parse_bytes(memory: str | int) -> int:
+    """Read a number of bytes from text such as "4 GB".
+
+    Raises
+    ------
+    InputError
+        If the text has another form.
+    """
+    if isinstance(memory, int):
+        return memory
+    match = re.fullmatch(r"\s*([0-9.]+)\s*([a-zA-Z]*)\s*", memory)
+    if match is None or match[2].lower() not in _UNITS:
+        raise InputError(f"memory={memory!r} is no amount of memory: give bytes, or text such as '4 GB' or '500 MB'.")
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def _make_groups(run: Run, chosen: tuple[str, ...], memory: int) -> list[list[str]]:
+    """Split operations, in order, into groups that fit the budget beside the batch that is being run."""
+    groups: list[list[str]] = [[]]
+    used = 0
+    for address in chosen:
+        layout = run.layouts[address]
+        per_stimulus = layout.n_features * layout.dtype.itemsize
+        size = per_stimulus * (len(run.stimuli) + min(run.batch_size, len(run.stimuli)))
+        if size > memory:
+            raise InputError(
+                f"{address!r} alone takes {size / 1e9:.2f} GB for {len(run.stimuli)} stimuli, more than "
+                f"memory={memory / 1e9:.2f} GB. Raise memory=, lower batch_size=, or choose other operations (ops=)."
+            )
+        if used + size > memory:
+            groups.append([])
+            used = 0
+        groups[-1].append(address)
+        used += size
+    return [group for group in groups if group]
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """What did not run for a stimulus is missing: NaN, where the dtype has one."""
+    return np.full(shape, np.nan, dtype) if dtype.kind in "fc" else np.zeros(shape, dtype)
