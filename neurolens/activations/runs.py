@@ -140,7 +140,9 @@ class Run:
         seen = self._seen
         assert seen is not None
         last = max((i for address in wanted for i, _ in seen.picks.get(address, ())), default=seen.last_event)
-        recording = self._record(call, wanted, last + 1, part)
+        # a stop comes before modules return: their outputs are kept by the operations that make them
+        makers = [str(self.layouts[address].attrs["operation"]) for address in wanted]
+        recording = self._record(call, [*wanted, *makers], last + 1, part)
         count = len(recording.events)
         if sign(recording) == seen.signature[:count] and (not recording.complete or count == len(seen.signature)):
             picks = {address: seen.picks[address] for address in wanted}
