@@ -32,7 +32,8 @@ MODULE_CALL_CODES = frozenset(
 def is_mode_active(mode: object) -> bool:
     """Tell whether calls into torch would reach `mode` in this thread now."""
     return any(
-        torch._C._get_function_stack_at(index) is mode for index in range(torch._C._len_torch_function_stack())
+        torch._C._get_function_stack_at(index) is mode
+        for index in range(torch._C._len_torch_function_stack())
     )
 
 
@@ -71,3 +72,15 @@ def schemas(function: Any) -> list[Any]:
     if packet is None or not hasattr(packet, "overloads"):
         return []
     return [getattr(packet, overload)._schema for overload in packet.overloads()]
+
+
+def is_random(function: Any) -> bool:
+    """Tell whether a function of torch may draw from a random generator."""
+    if isinstance(function, torch._ops.OpOverload):
+        overloads = [function]
+    else:
+        packet = getattr(torch.ops.aten, getattr(function, "__name__", ""), None)
+        overloads = (
+            [getattr(packet, name) for name in packet.overloads()] if hasattr(packet, "overloads") else []
+        )
+    return any(torch.Tag.nondeterministic_seeded in overload.tags for overload in overloads)
