@@ -1,0 +1,261 @@
+"""What a trace is made of: operations, their passes, and the modules they run in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+import xarray as xr
+
+from neurolens.errors import AddressError, list_names
+from neurolens.recording import compat
+from neurolens.recording.addresses import Place, resolve, results
+from neurolens.recording.events import Event, Scope, Value, leaves
+from neurolens.tracing.source import Source, find_source
+
+if TYPE_CHECKING:
+    from neurolens.tracing.trace import Trace
+
+
+class Distances(NamedTuple):
+    """Longest paths through the graph, in operations."""
+
+    from_input: int
+    to_output: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """Something in a trace with an address: an operation, a pass of one, or a module."""
+
+    trace: Trace
+    address: str
+
+    @property
+    def activation(self) -> xr.DataArray:
+        """What it computed: DataArray (stimulus, [pass,] ...), read-only.
+
+        Raises
+        ------
+        AddressError
+            If it gave several tensors, or passes of different shapes; the message lists what to ask for.
+        TraceError
+            If the activation was not kept.
+        """
+        return self.trace.activations[self.address]
+
+    @property
+    def tensor(self) -> torch.Tensor:
+        """What it computed, as the tensor that was kept; of the one pass there is.
+
+        Raises
+        ------
+        AddressError
+            If it ran several times: ask for one pass (':1').
+        TraceError
+            If it was not kept.
+        """
+        return self.trace.read_tensor(self.address)
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of the tensor, as torch has it."""
+        return self._value.shape
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Dtype of the tensor."""
+        return self._value.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the tensor."""
+        return self._value.device
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of what it computed, over all passes and results."""
+        return sum(v.shape.numel() * v.dtype.itemsize for item in self._items for v in results(item).values())
+
+    @property
+    def _items(self) -> list[Event | Scope]:
+        return self.trace.items_of(self.address)
+
+    @property
+    def _value(self) -> Value:
+        return resolve(self.trace.names, self.address).values[0]
+
+    @property
+    def _place(self) -> Place:
+        return self.trace.place_of(self.address)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Operation(Node):
+    """One place in the code of one module. Each time it ran is a pass.
+
+    What is said of a single call (`parents`, `arguments` ...) is said of the first pass, or of the one chosen
+    by ':k' in the address.
+    """
+
+    @property
+    def name(self) -> str:
+        """Plain name of the function: `relu` for `relu_`, `F.relu` and `torch.relu`."""
+        return self._place.name
+
+    @property
+    def function(self) -> Callable[..., Any] | None:
+        """The function of torch that was called; None for inputs and sources."""
+        facts = self._items[0].facts
+        return None if facts is None else facts.function
+
+    @property
+    def module(self) -> Module:
+        """The module it ran in; the model itself has the path ''."""
+        return Module(self.trace, self._place.module)
+
+    @property
+    def composite(self) -> str:
+        """Address of the composite function it is a part of; '' if it is not."""
+        return self._place.composite
+
+    @property
+    def passes(self) -> tuple[Operation, ...]:
+        """Each time it ran, in order."""
+        base = self._place.address
+        count = len(self._place.passes)
+        return tuple(Operation(self.trace, f"{base}:{n}") for n in range(1, count + 1))
+
+    @property
+    def n_passes(self) -> int:
+        """How many times it ran."""
+        return len(self._items)
+
+    @property
+    def parents(self) -> tuple[Operation, ...]:
+        """What it was computed from, or whose writes it read, as single passes."""
+        return self._neighbours(self.trace.graph.parents)
+
+    @property
+    def children(self) -> tuple[Operation, ...]:
+        """What was computed from it, as single passes."""
+        return self._neighbours(self.trace.graph.children)
+
+    @property
+    def parameters(self) -> Mapping[str, torch.Tensor]:
+        """Parameters and buffers among its arguments, by their name in the model."""
+        return {
+            value.parameter: self.trace.recording.tensors[value]
+            for event in self._events
+            for value in event.inputs()
+            if value.parameter
+        }
+
+    @property
+    def arguments(self) -> Mapping[int | str, Any]:
+        """Arguments of the call, by position or name; tensors by the address or parameter that they are."""
+        event = self._events[0]
+        named: dict[int | str, Any] = {k: self.trace.describe(a) for k, a in enumerate(event.args)}
+        return named | {str(k): self.trace.describe(a) for k, a in event.kwargs.items()}
+
+    @property
+    def source(self) -> Source | None:
+        """The user's line that called it: file, line number, text."""
+        return find_source(self._sites[0])
+
+    @property
+    def step(self) -> int:
+        """Position of its first pass in the order of execution."""
+        return self._events[0].index
+
+    @property
+    def depth(self) -> float:
+        """Longest path from the inputs to it, as a fraction of the longest path there is, in [0, 1]."""
+        return self.trace.graph.depth(self._events[0].index)
+
+    @property
+    def distances(self) -> Distances:
+        """Longest path from the inputs, and longest path on to the end, in operations."""
+        index = self._events[0].index
+        return Distances(self.trace.graph.above[index], self.trace.graph.below[index])
+
+    @property
+    def mutates(self) -> bool:
+        """Whether it writes the memory of an argument."""
+        event = self._events[0]
+        inputs = {value.storage for value in event.inputs()}
+        return bool(event.written) or (
+            bool(event.facts.writes) and any(value.storage in inputs for value in leaves(event.out))
+        )
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it draws random numbers."""
+        return compat.is_random(self.function)
+
+    @property
+    def _events(self) -> list[Event]:
+        events = [item for item in self._items if isinstance(item, Event)]
+        if not events:
+            inner = [event for item in self._items for event in self.trace.events_in(item)]
+            raise AddressError(
+                f"{self.address!r} is a composite of {len(inner)} operations. Ask for one of them: "
+                f"{list_names(dict.fromkeys(self.trace.address_of(event) for event in inner))}."
+            )
+        return events
+
+    @property
+    def _sites(self) -> list[Event | Scope]:
+        return self.trace.sites_of(self.address)
+
+    def _neighbours(self, edges: tuple[tuple[int, ...], ...]) -> tuple[Operation, ...]:
+        found = dict.fromkeys(other for event in self._events for other in edges[event.index])
+        return tuple(Operation(self.trace, self.trace.pass_address(index)) for index in sorted(found))
+
+    def __repr__(self) -> str:
+        place = self._place
+        shapes = list(dict.fromkeys(tuple(v.shape) for item in self._items for v in results(item).values()))
+        text = f"<{place.kind.capitalize()} {self.address}: {place.name}, {_join(shapes)}"
+        if len(self._items) > 1:
+            text += f", {len(self._items)} passes"
+        return f"{text}>"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Module(Node):
+    """A module of the model: its activation is its output, each call a pass."""
+
+    @property
+    def path(self) -> str:
+        """Path in the model; '' is the model itself."""
+        return self._place.address if self.address else ""
+
+    @property
+    def type(self) -> str:
+        """Name of its class."""
+        return self._place.name
+
+    @property
+    def n_passes(self) -> int:
+        """How many times it was called."""
+        return len(self._items)
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """The operations that ran in it, also those in modules it holds, in order."""
+        path = self.path
+        prefix = f"{path}." if path else ""
+        return tuple(
+            Operation(self.trace, address)
+            for address, place in self.trace.names.operations.items()
+            if place.module == path or place.module.startswith(prefix)
+        )
+
+    def __repr__(self) -> str:
+        return f"<Module {self.address or '(the model)'}: {self.type}, {len(self.operations)} operations>"
+
+
+def _join(shapes: Iterable[tuple[int, ...]]) -> str:
+    return " and ".join("x".join(map(str, shape)) or "scalar" for shape in shapes)

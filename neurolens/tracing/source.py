@@ -1,0 +1,56 @@
+"""Where in the user's code an operation was called."""
+
+from __future__ import annotations
+
+import linecache
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType
+from typing import NamedTuple
+
+import torch
+
+from neurolens.recording.events import Event, Scope
+
+_NOT_THE_USERS = (
+    f"{Path(torch.__file__).parent}{os.sep}",
+    f"{Path(__file__).parent.parent}{os.sep}",
+    "<frozen",
+)
+
+
+class Source(NamedTuple):
+    """A place in the code."""
+
+    file: str
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.text}"
+
+
+def find_source(item: Event | Scope) -> Source | None:
+    """Return the innermost line outside torch from which `item` was called; None where there is none."""
+    for code, offset in _frames(item):
+        if not code.co_filename.startswith(_NOT_THE_USERS):
+            line = _line(code, offset)
+            return Source(code.co_filename, line, linecache.getline(code.co_filename, line).strip())
+    return None
+
+
+def _frames(item: Event | Scope) -> Iterator[tuple[CodeType, int]]:
+    """Walk the frames from the call outwards, through the scopes around it."""
+    yield from ((code, offset) for code, offset, _ in item.site)
+    scope = item.scope if isinstance(item, Event) else item.parent
+    while scope is not None:
+        yield from ((code, offset) for code, offset, _ in scope.site)
+        scope = scope.parent
+
+
+def _line(code: CodeType, offset: int) -> int:
+    for start, end, line in code.co_lines():
+        if start <= offset < end and line is not None:
+            return line
+    return code.co_firstlineno

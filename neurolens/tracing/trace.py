@@ -1,0 +1,411 @@
+"""`trace`: run a model once and hold everything it did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import graphviz
+import pandas as pd
+import torch
+import xarray as xr
+
+from neurolens.activations import Activations
+from neurolens.activations.assemble import (
+    LayoutPlanner,
+    Provenance,
+    kept_tensor,
+    label_array,
+    read_values,
+    to_numpy,
+)
+from neurolens.activations.axes import Axes, find_axes
+from neurolens.activations.batches import Call, as_call, count_stimuli
+from neurolens.activations.collection import Ops
+from neurolens.errors import AddressError
+from neurolens.models import Model, as_model, hash_weights
+from neurolens.recording.addresses import (
+    Names,
+    Place,
+    Target,
+    assign_names,
+    resolve,
+    results,
+    select,
+    split_address,
+)
+from neurolens.recording.events import Event, Recording, Scope, Value, leaves
+from neurolens.recording.graph import Graph, build_graph
+from neurolens.recording.keeping import keep_for
+from neurolens.recording.recorder import record
+from neurolens.schema import STIMULUS
+from neurolens.stimuli import Stimuli
+from neurolens.tracing import drawing, tables
+from neurolens.tracing.operation import Module, Operation
+
+Choice = Ops | Callable[[Operation], bool] | None
+
+
+def trace(
+    model: Model | Callable[..., Any],
+    inputs: Any,
+    *,
+    keep: Choice = "**",
+    seed: int | None = None,
+    batch_axis: int = 0,
+) -> Trace:
+    """Run a model once and record every tensor operation.
+
+    The model is run as it is: in train or eval mode, with gradients or without, as its owner set it. Nothing is
+    left behind in torch, in the model or on the inputs.
+
+    Parameters
+    ----------
+    model
+        A loaded model, an nn.Module or any callable.
+    inputs
+        A tuple is the positional arguments, a Mapping the keyword arguments, anything else the one argument.
+        `Stimuli` are read and prepared by the model's own preprocessing.
+    keep
+        Activations to hold: a glob on addresses ("layer*.add"), an address, a list of these, a function that
+        takes an Operation, or None to hold none. The structure is always recorded in full.
+    seed
+        Seed torch's generators for this run alone; they are restored afterwards.
+    batch_axis
+        Axis of the inputs that counts stimuli.
+
+    Returns
+    -------
+    Trace
+        Mapping from address to Operation, in execution order.
+
+    Raises
+    ------
+    AddressError
+        If `keep` matches nothing; near misses are listed.
+    TraceError
+        If a trace is running in this thread already.
+
+    Examples
+    --------
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
+    >>> t = trace(model, torch.ones(2, 4))
+    >>> list(t)
+    ['input', '0.linear', '1.relu']
+    >>> t["1.relu"].activation.dims
+    ('stimulus', 'unit')
+    """
+    loaded = as_model_lazily(model)
+    if isinstance(inputs, Stimuli):
+        batch = inputs.batch(range(len(inputs)), loaded.preprocess)
+        call, coords = as_call(tuple(batch) if isinstance(batch, list) else batch), inputs.coords()
+    else:
+        call, coords = as_call(inputs), None
+    patterns = None if keep is None or callable(keep) else keep
+    rule = callable(keep) if patterns is None else keep_for(patterns)
+    if seed is None:
+        recording = record(loaded.module, call.args, call.kwargs, keep=rule)
+    else:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            recording = record(loaded.module, call.args, call.kwargs, keep=rule)
+    found = Trace(recording, loaded, call, coords, batch_axis)
+    if callable(keep):
+        found.drop_all_but(address for address, operation in found.items() if keep(operation))
+    elif patterns is not None and rule is not True:
+        found.drop_all_but(patterns)
+    return found
+
+
+class Trace(Mapping[str, Operation]):
+    """Everything a model did in one run: a Mapping from address to Operation, in execution order.
+
+    Indexing also takes the address of a pass (`"relu:2"`), of a part of a result (`"lstm[0]"`), of a composite,
+    and the path of a module, which means the module's output.
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        model: Model,
+        call: Call,
+        coords: Mapping[Any, Any] | None,
+        batch_axis: int,
+    ) -> None:
+        self.recording = recording
+        self.model = model
+        self._call = call
+        self._coords = coords
+        self._batch_axis = batch_axis
+
+    # ------------------------------------------------------------------ derived when first asked for
+
+    @cached_property
+    def names(self) -> Names:
+        """All addresses."""
+        return assign_names(self.recording)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The data flow over passes."""
+        return build_graph(self.recording)
+
+    @cached_property
+    def axes(self) -> Axes:
+        """Where the stimuli are in each activation, found by running the model on two and on three of them."""
+        return find_axes(self.model.module, self._call, batch_axis=self._batch_axis)
+
+    @cached_property
+    def planner(self) -> LayoutPlanner:
+        """Plans how tensors become labelled arrays."""
+        model = self.model
+        made_by = Provenance(model.name, model.weights or hash_weights(model.module), model.preprocessing)
+        return LayoutPlanner(self.recording, self.names, self.graph, self.axes, made_by)
+
+    # ------------------------------------------------------------------ the mapping
+
+    def __getitem__(self, address: str) -> Operation | Module:  # type: ignore[override]
+        if address in self.names.outputs and address not in self.names.places:
+            return Operation(self, self.maker_of(self.names.outputs[address]))
+        place, label, _ = split_address(self.names, address)
+        if place.kind == "module" and not label:
+            return Module(self, address)
+        return Operation(self, address)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names.operations)
+
+    def __len__(self) -> int:
+        return len(self.names.operations)
+
+    def __contains__(self, address: object) -> bool:
+        try:
+            self[str(address)]
+        except AddressError:
+            return False
+        return True
+
+    def find(self, pattern: Ops) -> list[str]:
+        """Return the addresses that a pattern chooses, in execution order.
+
+        Raises
+        ------
+        AddressError
+            If it matches nothing; near misses are listed.
+        """
+        return [target.address for target in select(self.names, pattern)]
+
+    @property
+    def modules(self) -> Mapping[str, Module]:
+        """The modules that ran, by path."""
+        return {a: Module(self, a) for a, place in self.names.places.items() if place.kind == "module"}
+
+    @property
+    def inputs(self) -> Mapping[str, torch.Tensor]:
+        """The tensors that went in, by address; those that were kept."""
+        return self._tensors(self.names.inputs)
+
+    @property
+    def outputs(self) -> Mapping[str, torch.Tensor]:
+        """The tensors that came out, by address; those that were kept."""
+        return self._tensors(self.names.outputs)
+
+    @property
+    def steps(self) -> tuple[Operation, ...]:
+        """Every pass of every operation, in execution order."""
+        return tuple(Operation(self, self.pass_address(event.index)) for event in self.recording.events)
+
+    @property
+    def activations(self) -> TracedActivations:
+        """The kept activations: a Mapping from address to DataArray."""
+        return TracedActivations(self)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the memory that is kept, shared memory counted once."""
+        sizes = {
+            t.untyped_storage().data_ptr(): t.untyped_storage().nbytes()
+            for t in self._kept()
+            if not t.is_sparse
+        }
+        return sum(sizes.values())
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a table: one row an operation, indexed by address, in execution order."""
+        return tables.to_frame(self)
+
+    def draw(
+        self,
+        path: str | Path | None = None,
+        *,
+        color: Any = None,
+        fold: int | None = None,
+        rolled: bool | None = None,
+        label: str | None = None,
+    ) -> graphviz.Digraph:
+        """Draw the graph of operations, modules as boxes around them.
+
+        Parameters
+        ----------
+        path
+            File to write (.svg, .pdf, .png or .dot); None to write none.
+        color
+            A number for each operation: a Mapping from address to value, a DataArray over `op`, or a Profile.
+        fold
+            Show modules below this level of nesting as one node each. By default everything is shown, and graphs
+            of more than 500 nodes are folded until they fit.
+        rolled
+            Draw all passes of an operation as one node. By default each pass is a node while there are at most 500.
+        label
+            What the colours mean, for the legend.
+
+        Returns
+        -------
+        graphviz.Digraph
+            Shown as a picture by notebooks.
+
+        Raises
+        ------
+        InputError
+            If the file's suffix is none of these, or colours are given for unknown addresses alone.
+        """
+        graph = drawing.draw(self, color=color, fold=fold, rolled=rolled, label=label)
+        if path is not None:
+            drawing.render(graph, Path(path))
+        return graph
+
+    def __repr__(self) -> str:
+        return tables.summarise(self)
+
+    def _repr_html_(self) -> str:
+        return tables.to_html(self)
+
+    # ------------------------------------------------------------------ looking up
+
+    def drop_all_but(self, chosen: Iterable[str] | str) -> None:
+        """Let go of every activation that is not chosen; parameters stay."""
+        patterns = [chosen] if isinstance(chosen, str) else list(chosen)
+        targets = select(self.names, patterns) if patterns else []
+        kept = {id(value) for target in targets for value in target.values}
+        for value in [v for v in self.recording.tensors if not v.parameter and id(v) not in kept]:
+            del self.recording.tensors[value]
+
+    def resolve(self, address: str) -> Target:
+        """Return what an address means."""
+        return resolve(self.names, address)
+
+    def read_tensor(self, address: str) -> torch.Tensor:
+        """Return the kept tensor of one pass."""
+        target = resolve(self.names, address)
+        if len(target.values) > 1:
+            raise AddressError(
+                f"{address!r} ran {len(target.values)} times. Ask for one pass: {address + ':1'!r} to "
+                f"{address + ':' + str(len(target.values))!r}; or for all of them as one array: .activation."
+            )
+        return kept_tensor(self.recording, target.values[0], address)
+
+    def place_of(self, address: str) -> Place:
+        """Return the place an address is about."""
+        return split_address(self.names, address)[0]
+
+    def items_of(self, address: str) -> list[Event | Scope]:
+        """Return the events or scopes an address is about: all passes, or the chosen one."""
+        place, _, number = split_address(self.names, address)
+        return place.passes if number is None else [place.passes[number - 1]]
+
+    def sites_of(self, address: str) -> list[Event | Scope]:
+        """Return where the passes were called."""
+        place, _, number = split_address(self.names, address)
+        return place.sites if number is None else [place.sites[number - 1]]
+
+    def events_in(self, item: Event | Scope) -> list[Event]:
+        """Return the events of a scope."""
+        if isinstance(item, Event):
+            return [item]
+        return [event for child in item.children for event in self.events_in(child)]
+
+    def address_of(self, event: Event) -> str:
+        """Return the operation of an event."""
+        return self.names.of_event[event.index][0].address
+
+    def pass_address(self, index: int) -> str:
+        """Return the address of an event: with the pass, where its operation ran more than once."""
+        place, number = self.names.of_event[index]
+        return place.address if len(place.passes) == 1 else f"{place.address}:{number}"
+
+    def maker_of(self, value: Value) -> str:
+        """Return the address of the operation, pass and part of a result that a value is."""
+        label = next(label for label, other in results(value.event).items() if other is value)
+        return self.pass_address(value.event.index) + label
+
+    def describe(self, structure: Any) -> Any:
+        """Write nested arguments with the address or parameter name in the place of each tensor."""
+        if isinstance(structure, Value):
+            if structure.parameter:
+                return structure.parameter
+            return self.maker_of(structure)
+        if isinstance(structure, Mapping):
+            return {name: self.describe(item) for name, item in structure.items()}
+        if isinstance(structure, tuple | list) and any(True for _ in leaves(structure)):
+            return type(structure)(self.describe(item) for item in structure)
+        return structure
+
+    def stimulus_coords(self) -> Mapping[Any, Any]:
+        """Return the coords of `stimulus`: those of the stimuli, else their positions as text."""
+        if self._coords is not None:
+            return self._coords
+        return {STIMULUS: [str(index) for index in range(self.n_stimuli)]}
+
+    @property
+    def n_stimuli(self) -> int:
+        """How many stimuli the inputs hold."""
+        return count_stimuli(self._call, self._batch_axis) or 0
+
+    def _kept(self) -> Iterator[torch.Tensor]:
+        return (tensor for value, tensor in self.recording.tensors.items() if not value.parameter)
+
+    def _tensors(self, values: Mapping[str, Value]) -> dict[str, torch.Tensor]:
+        kept = self.recording.tensors
+        return {name: kept_tensor(self.recording, v, name) for name, v in values.items() if v in kept}
+
+
+class TracedActivations(Activations):
+    """The kept activations of a trace, labelled when they are read."""
+
+    def __init__(self, source: Trace, chosen: tuple[str, ...] | None = None) -> None:
+        self._trace = source
+        if chosen is None:
+            kept = source.recording.tensors
+            targets = select(source.names, "**")
+            chosen = tuple(t.address for t in targets if all(value in kept for value in t.values))
+        self._chosen = chosen
+
+    def addresses(self) -> tuple[str, ...]:
+        """Return the addresses of all kept activations, in execution order."""
+        return self._chosen
+
+    def select(self, ops: Ops) -> TracedActivations:
+        """Return the activations of some operations."""
+        return TracedActivations(self._trace, tuple(t.address for t in select(self._trace.names, ops)))
+
+    def __contains__(self, address: object) -> bool:
+        return address in self._chosen or address in self._trace
+
+    def __getitem__(self, address: str) -> xr.DataArray:
+        source = self._trace
+        target = resolve(source.names, address)
+        layout = source.planner.plan(target)
+        values = to_numpy(read_values(source.recording, layout, target.values, source.n_stimuli))
+        values.flags.writeable = False
+        return label_array(layout, values, source.stimulus_coords())
+
+
+def as_model_lazily(model: Model | Callable[..., Any]) -> Model:
+    """Wrap a model without hashing its weights yet: a trace asks for the hash when it labels arrays."""
+    if isinstance(model, Model) or not callable(model):
+        return as_model(model)
+    name = getattr(model, "__qualname__", type(model).__name__)
+    return Model(model, None, name, "", "")
