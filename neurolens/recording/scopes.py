@@ -50,8 +50,8 @@ def _watched_call(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
     recorder = getattr(_local, "recorder", None)
     if recorder is None or not compat.is_mode_active(recorder):
         return _plain_call(self, *args, **kwargs)
-    frame = sys._getframe()
-    scope = recorder.enter(self, frame.f_back, frame)
+    # a frame among its own locals would be a circle, and hold the recorder until the garbage collector comes
+    scope = recorder.enter(self, sys._getframe(1), sys._getframe())
     try:
         out = _plain_call(self, *args, **kwargs)
         recorder.leave(scope, out)
