@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from neurolens.errors import AddressError, list_names, near_misses
 from neurolens.recording.events import Event, Recording, Scope, Value, labelled_leaves
-from neurolens.recording.passes import Key, find_keys
+from neurolens.recording.passes import Key, as_operation, find_keys
 
 INPUT, OUTPUT = "input", "output"
 
@@ -24,7 +24,9 @@ class Place:
     module: str  # path of the module it is in
     kind: str  # "operation", "composite" or "module"
     passes: list[Event | Scope] = field(default_factory=list)
-    sites: list[Event | Scope] = field(default_factory=list)  # where each pass was called: outside folded composites
+    sites: list[Event | Scope] = field(
+        default_factory=list
+    )  # where each pass was called: outside folded composites
     composite: str = ""  # address of the composite it is inside
 
 
@@ -47,6 +49,9 @@ class Names:
     of_event: dict[int, tuple[Place, int]]  # index of an event -> its operation and number of the pass
     inputs: dict[str, Value]
     outputs: dict[str, Value]
+    input: str = INPUT  # what the inputs are called: another name where a module has this one
+    output: str = OUTPUT
+    twins: Mapping[str, str] = field(default_factory=dict)  # further paths of modules, see Recording
 
 
 def assign_names(recording: Recording) -> Names:
@@ -61,7 +66,9 @@ def assign_names(recording: Recording) -> Names:
     outermost: dict[int, Scope] = {}  # a folded composite -> the one around it that was called
     for item in ordered:
         if isinstance(item, Scope) and item.path is not None:
-            place = places.setdefault(item.path, Place(item.path, type(item.module).__name__, item.path, "module"))
+            place = places.setdefault(
+                item.path, Place(item.path, type(item.module).__name__, item.path, "module")
+            )
             place.passes.append(item)
             place.sites.append(item)
             continue
@@ -74,13 +81,14 @@ def assign_names(recording: Recording) -> Names:
             called = outermost[id(scope)]
         else:
             called = item if isinstance(item, Scope) else None  # type: ignore[assignment]
-            found = by_key.get(key)
+            found_key = as_operation(key) if key in foldable else key
+            found = by_key.get(found_key)
             if found is None:
                 inside = "" if scope.path is not None else by_key[keys[id(scope)]].address
                 module = scope.module_scope.path or ""
                 kind = "composite" if isinstance(item, Scope) and key not in foldable else "operation"
-                address = INPUT if item.facts.name == INPUT else namer.name(inside or module, item.facts.name)
-                found = by_key[key] = Place(address, item.facts.name, module, kind, composite=inside)
+                address = namer.name(inside or module, item.facts.name)
+                found = by_key[found_key] = Place(address, item.facts.name, module, kind, composite=inside)
                 places[address] = found
             place = found
         if isinstance(item, Scope) and key in foldable:
@@ -90,13 +98,20 @@ def assign_names(recording: Recording) -> Names:
         place.passes.append(item)
         place.sites.append(called or item)
     operations = {a: p for a, p in places.items() if p.kind == "operation"}
-    events = ((e, p, n) for p in operations.values() for n, e in enumerate(p.passes, 1) if isinstance(e, Event))
+    events = (
+        (e, p, n) for p in operations.values() for n, e in enumerate(p.passes, 1) if isinstance(e, Event)
+    )
+    input_ = next((a for a, p in operations.items() if p.name == INPUT), INPUT)
+    output = namer.name("", OUTPUT)
     return Names(
         places,
         operations,
         {event.index: (place, number) for event, place, number in events},
-        _input_names(recording),
-        {OUTPUT + label: value for label, value in labelled_leaves(recording.output)},
+        _input_names(recording, input_),
+        {output + label: value for label, value in labelled_leaves(recording.output)},
+        input_,
+        output,
+        recording.twins,
     )
 
 
@@ -157,10 +172,10 @@ class _Namer:
                 return address
 
 
-def _input_names(recording: Recording) -> dict[str, Value]:
+def _input_names(recording: Recording, base: str) -> dict[str, Value]:
     single = len(recording.inputs) == 1
     return {
-        (INPUT if single else f"{INPUT}.{name}") + label: value
+        (base if single else f"{base}.{name}") + label: value
         for name, structure in recording.inputs.items()
         for label, value in labelled_leaves(structure)
     }
@@ -180,9 +195,12 @@ def resolve(names: Names, address: str) -> Target:
         If nothing has it (the message lists near misses), or it means several tensors (it lists them).
     """
     if address in names.inputs:
-        return Target(address, names.operations.get(INPUT), "", (names.inputs[address],))
-    if address in names.outputs and address not in names.places:
+        return Target(address, names.operations.get(names.input), "", (names.inputs[address],))
+    if address in names.outputs:
         return Target(address, None, "", (names.outputs[address],))
+    for base, pool in ((names.input, names.inputs), (names.output, names.outputs)):
+        if address == base and pool:
+            raise AddressError(f"{address!r} is several tensors: {list_names(pool)}. Ask for one of these.")
     place, label, number = split_address(names, address)
     passes = place.passes
     if number is not None:
@@ -197,7 +215,8 @@ def resolve(names: Names, address: str) -> Target:
         if not labels:
             raise AddressError(f"{address!r} returned no tensor, so it has no activation.")
         raise AddressError(
-            f"{address!r} is not one tensor: {place.address!r} gave {list_names(place.address + key for key in labels)}. "
+            f"{address!r} is not one tensor: {place.address!r} gave "
+            f"{list_names(place.address + key for key in labels)}. "
             "Ask for one of these."
         )
     return Target(address, place, label, tuple(result[label] for result in found if label in result))
@@ -216,12 +235,23 @@ def split_address(names: Names, address: str) -> tuple[Place, str, int | None]:
         label = f"[{part}{label}"
     if number is None and (match := _PASS.match(rest)) and rest not in names.places:
         rest, number = match["rest"], int(match["number"])
+    rest = _by_twin(names, rest)
     if rest not in names.places:
         known = [*names.places, *names.inputs, *names.outputs]
         close = near_misses(rest, known)
         hint = f" Near misses: {list_names(close)}." if close else ""
         raise AddressError(f"No operation or module is called {address!r}.{hint}")
     return names.places[rest], label, number
+
+
+def _by_twin(names: Names, address: str) -> str:
+    """Put the path that a module goes by in the place of another one that it has."""
+    parts = address.split(".")
+    for cut in range(len(parts), 0, -1) if names.twins and address not in names.places else ():
+        path = names.twins.get(".".join(parts[:cut]))
+        if path is not None:
+            return ".".join([path, *parts[cut:]] if path else parts[cut:])
+    return address
 
 
 def results(item: Event | Scope) -> dict[str, Value]:
@@ -240,7 +270,9 @@ def results(item: Event | Scope) -> dict[str, Value]:
 def _compile(pattern: str) -> re.Pattern[str]:
     parts = re.split(r"(\*\*\.|\*+|\?)", pattern)
     regex = {"**.": r"(?:.*\.)?", "?": "."}
-    return re.compile("".join(regex.get(p) or (".*" if p.startswith("*") else re.escape(p)) for p in parts) + r"\Z")
+    return re.compile(
+        "".join(regex.get(p) or (".*" if p.startswith("*") else re.escape(p)) for p in parts) + r"\Z"
+    )
 
 
 def is_glob(pattern: str) -> bool:
@@ -256,9 +288,9 @@ def matches(pattern: str, address: str) -> bool:
 def select(names: Names, patterns: str | Iterable[str]) -> list[Target]:
     """Choose tensors by patterns.
 
-    A glob chooses operations; where it matches none, module outputs and composites. A plain address chooses what
-    it names. Results of several tensors become one target each. The order is that of execution for a glob, and
-    no target comes twice.
+    A glob chooses operations; where it matches none, module outputs and composites, then inputs and outputs. A
+    plain address chooses what it names. Results of several tensors become one target each. The order is that of
+    execution for a glob, and no target comes twice.
 
     Raises
     ------
@@ -276,7 +308,7 @@ def select(names: Names, patterns: str | Iterable[str]) -> list[Target]:
 def _addresses(names: Names, pattern: str) -> list[str]:
     if not is_glob(pattern):
         return [pattern]
-    for pool in (names.operations, names.places):
+    for pool in (names.operations, names.places, (*names.inputs, *names.outputs)):
         found = [address for address in pool if matches(pattern, address)]
         if found:
             return found
@@ -287,13 +319,11 @@ def _addresses(names: Names, pattern: str) -> list[str]:
 
 def expand(names: Names, address: str) -> list[Target]:
     """Return the targets of an address: one, or one for each tensor of its result; none where it gave none."""
-    if address in names.inputs or (address in names.outputs and address not in names.places):
+    if address in names.inputs or address in names.outputs:
         return [resolve(names, address)]
-    if address in (INPUT, OUTPUT) and address not in names.places:
-        pool = names.inputs if address == INPUT else names.outputs
-        return [resolve(names, name) for name in pool]
-    if address == INPUT and names.inputs:
-        return [resolve(names, name) for name in names.inputs]
+    for base, pool in ((names.input, names.inputs), (names.output, names.outputs)):
+        if address == base and pool:
+            return [resolve(names, name) for name in pool]
     place, label, _ = split_address(names, address)
     if label:
         return [resolve(names, address)]

@@ -14,7 +14,7 @@ from torch.overrides import handle_torch_function
 # Inside this context torch calls reach no function mode and no tensor subclass: the recorder's own bookkeeping.
 unobserved: Any = torch._C.DisableTorchFunction
 
-push_mode: Callable[[Any], None] = torch._C._push_on_torch_function_stack  # type: ignore[assignment]
+push_mode: Callable[[Any], None] = torch._C._push_on_torch_function_stack
 pop_mode: Callable[[], Any] = torch._C._pop_torch_function_stack
 
 # The frame of this function stands between a Python function of torch and the mode it is handed to.
@@ -51,7 +51,7 @@ def eager() -> AbstractContextManager[Any]:
 def storage_key(tensor: torch.Tensor) -> int:
     """Return a number that two tensors share exactly when they share memory; 0 where there is no storage."""
     try:
-        return tensor.untyped_storage()._cdata
+        return int(tensor.untyped_storage()._cdata)
     except (NotImplementedError, RuntimeError):  # sparse, nested, batched and opaque tensors
         return 0
 
@@ -79,7 +79,7 @@ def is_random(function: Any) -> bool:
     if isinstance(function, torch._ops.OpOverload):
         overloads = [function]
     else:
-        packet = getattr(torch.ops.aten, getattr(function, "__name__", ""), None)
+        packet: Any = getattr(torch.ops.aten, getattr(function, "__name__", ""), None)
         overloads = (
             [getattr(packet, name) for name in packet.overloads()] if hasattr(packet, "overloads") else []
         )

@@ -102,6 +102,7 @@ class Recording:
     module_paths: tuple[str, ...]  # of every module the model holds
     tensors: dict[Value, torch.Tensor]  # what was kept
     complete: bool  # False where the call was stopped after the last operation asked for
+    twins: Mapping[str, str] = field(default_factory=dict)  # further path of a module -> the path it goes by
 
 
 def leaves(structure: Any) -> Iterator[Value]:

@@ -38,7 +38,11 @@ class Facts:
     hands_out: bool = False
 
 
-_QUERIES = frozenset(
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_QUERIES = _words(
     """shape dtype device layout requires_grad is_leaf ndim is_cuda is_cpu is_mps is_xpu is_meta is_sparse
     is_sparse_csr is_quantized is_nested is_mkldnn is_vulkan is_ipu is_mtia is_maia is_xla size dim stride numel
     nelement ndimension element_size is_contiguous is_floating_point is_complex is_signed storage_offset get_device
@@ -47,23 +51,28 @@ _QUERIES = frozenset(
     is_distributed is_set_to result_type can_cast promote_types get_default_dtype is_tensor is_storage qscheme
     q_scale q_zero_point is_grad_enabled is_inference_mode_enabled __len__ __hash__ __repr__ __format__ __dir__
     register_hook register_post_accumulate_grad_hook dim_order _typed_storage_type _nnz _dimI _dimV _is_zerotensor
-    __cuda_array_interface__ _indices_nnz __dlpack_device__ _grad_fn_name __instancecheck__""".split()
+    __cuda_array_interface__ _indices_nnz __dlpack_device__ _grad_fn_name __instancecheck__"""
 )
-_READOUTS = frozenset(
+_READOUTS = _words(
     """item tolist __bool__ __float__ __int__ __index__ __complex__ equal allclose is_nonzero _local_scalar_dense
-    __contains__""".split()
+    __contains__"""
 )
-_HANDS_OUT = frozenset(
+_HANDS_OUT = _words(
     """numpy __array__ untyped_storage storage _typed_storage data_ptr const_data_ptr mutable_data_ptr __dlpack__
-    __reduce_ex__ share_memory_""".split()
+    __reduce_ex__ share_memory_"""
 )
 # A trailing underscore that changes what the tensor says of itself, not its memory.
-_METADATA_ONLY = frozenset(
+_METADATA_ONLY = _words(
     """requires_grad_ detach_ squeeze_ unsqueeze_ t_ transpose_ swapaxes_ swapdims_ rename_ retain_grad
-    as_strided_ share_memory_""".split()
+    as_strided_ share_memory_"""
 )
 # Their schemas are silent about the running statistics that they update.
-_STATISTICS = {"batch_norm": (3, 4), "instance_norm": (3, 4), "native_batch_norm": (3, 4), "cudnn_batch_norm": (3, 4)}
+_STATISTICS = {
+    "batch_norm": (3, 4),
+    "instance_norm": (3, 4),
+    "native_batch_norm": (3, 4),
+    "cudnn_batch_norm": (3, 4),
+}
 
 _OPERATORS = {
     "truediv": "div",
@@ -85,8 +94,8 @@ _OPERATORS = {
     "negative": "neg",
     "absolute": "abs",
 }
-_INPLACE_DUNDERS = frozenset(
-    "iadd isub imul itruediv idiv ifloordiv imod imatmul ipow iand ior ixor ilshift irshift".split()
+_INPLACE_DUNDERS = _words(
+    "iadd isub imul itruediv idiv ifloordiv imod imatmul ipow iand ior ixor ilshift irshift"
 )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from neurolens.recording.addresses import is_glob, matches
 from neurolens.recording.events import Scope
 from neurolens.recording.recorder import Keep
+from neurolens.recording.scopes import current_recorder
 
 _SUFFIX = re.compile(r"(:\d+|\[[^\]]*\])+$")
 _NUMBER = re.compile(r"_\d+(?=\.|$)")
@@ -38,13 +39,21 @@ def _candidates(scope: Scope, name: str) -> list[str]:
         assert inner.facts is not None
         chain.append(inner.facts.name)
         inner = inner.parent
-    path = scope.module_scope.path
-    parts = [path] if path else []
-    found = [] if name else [".".join(parts)]
-    for part in reversed(chain):
-        parts.append(part)
-        found.append(".".join(parts))
+    found = []
+    for path in _paths(scope.module_scope.path or ""):
+        parts = [path] if path else []
+        found += [] if name else [path]
+        for part in reversed(chain):
+            parts.append(part)
+            found.append(".".join(parts))
     return [_stem(candidate) for candidate in found]
+
+
+def _paths(path: str) -> list[str]:
+    """Return every path of a module of the model that is being recorded."""
+    recorder = current_recorder()
+    twins = {} if recorder is None else recorder.twins
+    return [path, *(other for other, first in twins.items() if first == path)]
 
 
 def _may_match(stem: str, candidate: str) -> bool:

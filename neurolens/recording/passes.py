@@ -35,11 +35,13 @@ def find_keys(recording: Recording) -> dict[int, Key]:
             if isinstance(item, Scope) and item.path is not None:
                 pending.append((item, (item.path,)))
                 continue
-            sources = sources + 1 if item.facts is not None and item.facts.name == "source" else 0
+            assert item.facts is not None
+            sources = sources + 1 if item.facts.name == "source" else 0
             key: Key = (
                 scope_key,
                 tuple((id(code), place) for code, place in _places(item.site)),
-                item.facts,
+                item.facts.name,
+                isinstance(item, Scope),
                 _parameters(item),
                 context,
                 max(sources - 1, 0),  # several sources may be met by one call
@@ -48,6 +50,11 @@ def find_keys(recording: Recording) -> dict[int, Key]:
             if isinstance(item, Scope):
                 pending.append((item, key))
     return keys
+
+
+def as_operation(key: Key) -> Key:
+    """Return the key that a composite has once it is taken for the one operation inside it."""
+    return (*key[:3], False, *key[4:])
 
 
 def _places(site: Site) -> list[tuple[CodeType, Hashable]]:
@@ -156,7 +163,7 @@ def _loop_contexts(scope: Scope) -> list[Key]:
             suffix = tuple((id(code), source_position(code, offset)) for code, offset, _ in site[depth:])
             round_ = stack[depth].iteration(site[depth][1], loop)
             used[stack[depth].number, loop][round_][suffix].append(signature)
-    contexts = []
+    contexts: list[Key] = []
     polymorphic = {place: _polymorphic(by_round) for place, by_round in used.items()}
     for mine in rounds:
         context = []

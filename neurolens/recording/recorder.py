@@ -6,7 +6,8 @@ import dataclasses
 import inspect
 import sys
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from types import FrameType, FunctionType
 from typing import Any
 
@@ -61,7 +62,9 @@ def record(
         If the model is being recorded in this thread already. What the model raises is raised.
     """
     if scopes.current_recorder() is not None:
-        raise TraceError("A recording is running in this thread already: a trace inside a trace is not defined.")
+        raise TraceError(
+            "A recording is running in this thread already: a trace inside a trace is not defined."
+        )
     return Recorder(model, keep, stop_after).run(args, dict(kwargs or {}))
 
 
@@ -79,7 +82,9 @@ class Recorder(TorchFunctionMode):
         self.kept: dict[int, list[Value]] = {}  # storage -> what is kept of it by reference
         self.writers: dict[int, Event] = {}  # storage -> the event that last wrote it
         self.paths = _module_paths(model)
+        self.twins = _module_twins(model)
         self.owned = _owned_tensors(model)
+        self.adopted: dict[tuple[Any, ...], str] = {}  # modules that the model does not hold
         self.opened: dict[int, FunctionType] = {}
         self.globals: dict[int, dict[str, Any]] = {}
         self.root = Scope(None, (), "", None, None, 0)
@@ -98,11 +103,11 @@ class Recorder(TorchFunctionMode):
         with scopes.watch_modules(self), compat.eager():
             compat.push_mode(self)
             try:
-                if isinstance(self.model, torch.nn.Module):
-                    out = self.model(*args, **kwargs)
-                else:
+                if len(self.events) >= self.stop_after:
+                    raise _Stop
+                if not isinstance(self.model, torch.nn.Module):
                     self.root.frame = sys._getframe()
-                    out = self.model(*args, **kwargs)
+                out = self.model(*args, **kwargs)
             except _Stop:
                 complete = False
             finally:
@@ -114,8 +119,9 @@ class Recorder(TorchFunctionMode):
                 self._hold_all(output, out)
         if not isinstance(self.model, torch.nn.Module):
             self.root.out, self.root.stop = output, len(self.events)
+        paths = tuple(path for path in self.paths.values() if path)
         recording = Recording(
-            self.root, self.events, inputs, output, tuple(p for p in self.paths.values() if p), self.tensors, complete
+            self.root, self.events, inputs, output, paths, self.tensors, complete, self.twins
         )
         self.values.clear()
         self.kept.clear()
@@ -127,7 +133,8 @@ class Recorder(TorchFunctionMode):
         inputs = {}
         for name, value in named.items():
             event = Event(-1, _INPUT, self.root, ())
-            event.out = self._register(value, event, keep=self._wants(_INPUT))
+            keep = self._wants(_INPUT) or self._wants_address(self.root, f"{_INPUT.name}.{name}")
+            event.out = self._register(value, event, keep)
             if any(True for _ in leaves(event.out)):
                 self._append(event)
             inputs[name] = event.out
@@ -231,14 +238,33 @@ class Recorder(TorchFunctionMode):
     def enter(self, module: torch.nn.Module, caller: FrameType, frame: FrameType) -> Scope:
         """Open the scope of a module call."""
         outer = self.scope
-        path = self.paths.get(id(module))
-        if path is None:  # made while the model runs: named by its class, below the module that made it
-            owner = outer.module_scope.path
-            path = f"{owner}.{type(module).__name__}" if owner else type(module).__name__
         site = self._site(None, caller) if outer.frame is not None else ()
+        path = self.paths.get(id(module))
+        if path is None:
+            path = self._adopt(module, outer.module_scope.path or "", site)
         inner = Scope(outer, site, path, None, frame, len(self.events), module)
         self.scope = inner
         return inner
+
+    def _adopt(self, module: torch.nn.Module, owner: str, site: Site) -> str:
+        """Name a module that the model does not hold: by its class, below the module that calls it.
+
+        One with weights is itself wherever it is called. One without is known by the place of the call, since a
+        new one may be made each time.
+        """
+        stem = _join(owner, type(module).__name__)
+        stateless = not module._parameters and not module._buffers and not module._modules
+        key = (stem, *((code, offset) for code, offset, _ in site)) if stateless else (id(module),)
+        path = self.adopted.get(key)
+        if path is None:
+            taken = {*self.paths.values(), *self.adopted.values()}
+            path = next(name for name in _numbered(stem) if name not in taken)
+            self.adopted[key] = path
+        for below, child in module.named_modules():
+            self.paths.setdefault(id(child), _join(path, below))
+        for identity, name in _owned_tensors(module).items():
+            self.owned.setdefault(identity, _join(path, name))
+        return path
 
     def leave(self, inner: Scope, out: Any) -> None:
         """Close the scope of a module call: its output is the event that made the tensor it returns."""
@@ -285,15 +311,15 @@ class Recorder(TorchFunctionMode):
             return tuple([self.lift(item) for item in structure])
         if kind is list:
             return [self.lift(item) for item in structure]
+        if kind.__module__ == "torch.return_types":
+            return dict(zip(_field_names(structure), map(self.lift, structure), strict=True))
         if isinstance(structure, Mapping):
             return {name: self.lift(item) for name, item in structure.items()}
-        if isinstance(structure, tuple | list) and not isinstance(structure, torch.Size):
+        if isinstance(structure, tuple | list):
             items = [self.lift(item) for item in structure]
             return kind(*items) if hasattr(structure, "_fields") else items
         if dataclasses.is_dataclass(structure) and not isinstance(structure, type):
             return {f.name: self.lift(getattr(structure, f.name)) for f in dataclasses.fields(structure)}
-        if kind.__module__ == "torch.return_types":
-            return dict(zip(_field_names(structure), map(self.lift, structure), strict=True))
         return structure
 
     def _register(self, structure: Any, event: Event, keep: bool) -> Any:
@@ -339,7 +365,7 @@ class Recorder(TorchFunctionMode):
                 self._hold(value, tensor)
 
     def _orphan(self, tensor: torch.Tensor) -> Value:
-        """A tensor that no event made: a parameter, or a source that could not be seen."""
+        """Enter a tensor that no event made: a parameter, or a source that could not be seen."""
         event = Event(-1, _SOURCE, self.scope, self.here)
         value = self._value(tensor, event, keep=False)
         event.out = value
@@ -353,7 +379,8 @@ class Recorder(TorchFunctionMode):
 
     def _is_new(self, out: Any) -> bool:
         return any(
-            (value := self.values.get(id(tensor))) is None or value.owner() is not tensor for tensor in _tensors(out)
+            (value := self.values.get(id(tensor))) is None or value.owner() is not tensor
+            for tensor in _tensors(out)
         )
 
     # ------------------------------------------------------------------ memory that is written
@@ -459,12 +486,10 @@ def _tensors(structure: Any) -> list[torch.Tensor]:
     return []
 
 
-def _field_names(result: Any) -> list[str]:
-    """Return the field names of one of torch's named results."""
-    kind = type(result)
-    return [name for name in dir(kind) if not name.startswith("_") and name not in ("count", "index")][
-        : kind.n_sequence_fields
-    ]
+def _field_names(result: Any) -> tuple[str, ...]:
+    """Return the field names of one of torch's named results, in their order."""
+    names: tuple[str, ...] = type(result).__match_args__
+    return names
 
 
 def _module_paths(model: Any) -> dict[int, str]:
@@ -473,17 +498,35 @@ def _module_paths(model: Any) -> dict[int, str]:
     return {id(module): path for path, module in model.named_modules()}
 
 
+def _module_twins(model: Any) -> dict[str, str]:
+    """Return the further paths of modules that a model holds in several places, each with the path they go by."""
+    if not isinstance(model, torch.nn.Module):
+        return {}
+    paths = _module_paths(model)
+    every = model.named_modules(remove_duplicate=False)
+    return {path: paths[id(module)] for path, module in every if paths[id(module)] != path}
+
+
 def _owned_tensors(model: Any) -> dict[int, str]:
     if not isinstance(model, torch.nn.Module):
         return {}
-    owned = {}
+    owned: dict[int, str] = {}
     for path, module in model.named_modules():
-        prefix = f"{path}." if path else ""
         for group in (module._parameters, module._buffers):
             for name, tensor in group.items():
                 if tensor is not None:
-                    owned.setdefault(id(tensor), prefix + name)
+                    owned.setdefault(id(tensor), _join(path, name))
     return owned
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path and name else path or name
+
+
+def _numbered(stem: str) -> Iterator[str]:
+    """Count names as addresses are counted: the first is bare."""
+    yield stem
+    yield from (f"{stem}_{number}" for number in count(1))
 
 
 def _argument_names(model: Any, count: int) -> list[str]:

@@ -29,7 +29,7 @@ def current_recorder() -> Recorder | None:
 @contextmanager
 def watch_modules(recorder: Recorder) -> Iterator[None]:
     """Tell `recorder` of every module call in this thread. The switch is process-wide and counted."""
-    global _watchers, _plain_call  # noqa: PLW0603 - the switch itself
+    global _watchers, _plain_call
     with _lock:
         if _watchers == 0:
             _plain_call = torch.nn.Module.__call__
