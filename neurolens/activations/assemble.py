@@ -19,12 +19,14 @@ from neurolens.recording.events import Event, Recording, Value
 from neurolens.recording.graph import Graph
 from neurolens.schema import PASS, STIMULUS
 
+_NUMPY_FLOATS = frozenset({torch.float16, torch.float32, torch.float64})
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
     """How the tensors of one address become one array.
 
-    `dims` and `shape` are those of the array without `stimulus`; `axes` says for each pass where its stimuli are.
+    `dims` and `shape` are those of the array without `stimulus`; `axes` says where the stimuli of each pass are.
     """
 
     address: str
@@ -62,7 +64,9 @@ class Provenance:
 class LayoutPlanner:
     """Plans layouts for the addresses of one recording."""
 
-    def __init__(self, recording: Recording, names: Names, graph: Graph, axes: Axes, made_by: Provenance) -> None:
+    def __init__(
+        self, recording: Recording, names: Names, graph: Graph, axes: Axes, made_by: Provenance
+    ) -> None:
         self.names = names
         self.graph = graph
         self.axes = axes
@@ -91,13 +95,17 @@ class LayoutPlanner:
         axes = tuple(self._where[id(value)] for value in target.values)
         return Layout(target.address, dims, shape, first.dtype, axes, self._attrs(target, axes[0]))
 
-    def _require_stackable(self, target: Target) -> None:
+    def is_stackable(self, target: Target) -> bool:
+        """Tell whether all passes have one shape, one dtype and the stimulus dim alike."""
         kinds = {(self._named[id(v)].shape, self._where[id(v)].axis is None, v.dtype) for v in target.values}
-        if len(kinds) > 1:
+        return len(kinds) == 1
+
+    def _require_stackable(self, target: Target) -> None:
+        if not self.is_stackable(target):
             shapes = [f"{target.address}:{n} {tuple(v.shape)}" for n, v in enumerate(target.values, 1)]
             raise AddressError(
-                f"{target.address!r} ran {len(target.values)} times with different shapes, so its passes are not "
-                f"one array. Ask for one: {list_names(shapes)}."
+                f"{target.address!r} ran {len(target.values)} times with different shapes, so its passes are "
+                f"not one array. Ask for one: {list_names(shapes)}."
             )
 
     def _name_event(self, event: Event) -> None:
@@ -110,17 +118,14 @@ class LayoutPlanner:
                 shape[where.axis : where.axis + 1] = [where.factor] if where.factor > 1 else []
             else:
                 where = replace(where, axis=None)
-            if event.facts.name == INPUT:
-                names = input_names(shape, value.dtype)
-            else:
-                names = name_axes(event, shape, parents)
+            is_input = event.facts.name == INPUT
+            names = input_names(shape, value.dtype) if is_input else name_axes(event, shape, parents)
             names = names if len(names) == len(shape) else ("",) * len(shape)
             self._where[id(value)] = where
             self._named[id(value)] = NamedAxes(names, tuple(shape), where.axis, where.factor)
 
     def _attrs(self, target: Target, where: StimulusAxis) -> dict[str, Any]:
         event = target.values[0].event
-        place = self.names.of_event[event.index][0]
         attrs: dict[str, Any] = {
             "address": target.address,
             "operation": self._operation(target),
@@ -139,7 +144,6 @@ class LayoutPlanner:
             attrs["stimulus_axis"] = where.reason
         return attrs
 
-
     def _operation(self, target: Target) -> str:
         """Return the operation whose output this is, with the pass where it is one of several."""
         first = target.values[0]
@@ -149,7 +153,9 @@ class LayoutPlanner:
         return f"{place.address}{label}" + (f":{number}" if one_of_many else "")
 
 
-def read_values(recording: Recording, layout: Layout, values: Sequence[Value], n_stimuli: int) -> torch.Tensor:
+def read_values(
+    recording: Recording, layout: Layout, values: Sequence[Value], n_stimuli: int
+) -> torch.Tensor:
     """Return the array of one batch as a tensor: (stimulus, [pass,] ...), or without stimulus where static.
 
     Raises
@@ -159,8 +165,8 @@ def read_values(recording: Recording, layout: Layout, values: Sequence[Value], n
     """
     if len(values) != layout.n_passes:
         raise AddressError(
-            f"{layout.address!r} ran {len(values)} times here and {layout.n_passes} times for other stimuli, so its "
-            "passes are not one array. Ask for single passes (':1')."
+            f"{layout.address!r} ran {len(values)} times here and {layout.n_passes} times for other stimuli, so "
+            "its passes are not one array. Ask for single passes (':1')."
         )
     parts = []
     for value, where in zip(values, layout.axes, strict=True):
@@ -189,8 +195,8 @@ def kept_tensor(recording: Recording, value: Value, address: str) -> torch.Tenso
     if value.version >= 0 and tensor._version != value.version:
         raise TraceError(
             f"The memory of {address!r} was written after it was recorded, behind the recorder's back (by an "
-            "extension, or by your own code after the trace), so its activation is gone. Copy what you change: "
-            "tensor.clone()."
+            "extension, or by your own code after the trace), so its activation is gone. Copy what you change "
+            "(tensor.clone()), or trace again."
         )
     return tensor
 
@@ -206,14 +212,20 @@ def to_numpy(tensor: torch.Tensor, dtype: np.dtype[Any] | None = None) -> np.nda
     tensor = tensor.detach()
     if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type == "meta":
         raise InputError(
-            f"A tensor of layout {tensor.layout}, dtype {tensor.dtype} on {tensor.device} has no plain array. "
-            "Read `.tensor` and convert it yourself."
+            f"A tensor of layout {tensor.layout}, dtype {tensor.dtype} on {tensor.device} has no plain array: "
+            "read `.tensor` and convert it yourself."
         )
     tensor = tensor.resolve_conj().resolve_neg().cpu()
-    if tensor.dtype is torch.bfloat16 or tensor.dtype.itemsize == 1 and tensor.dtype.is_floating_point:
+    if tensor.dtype.is_floating_point and tensor.dtype not in _NUMPY_FLOATS:
         tensor = tensor.float()
     array: np.ndarray[Any, Any] = tensor.numpy()
     return array if dtype is None or array.dtype == dtype else array.astype(dtype)
+
+
+def stored_dtype(dtype: torch.dtype, cast: np.dtype[Any] | None = None) -> np.dtype[Any]:
+    """Return the numpy dtype that `to_numpy` gives; `cast` is what real floating dtypes become."""
+    own = to_numpy(torch.empty(0, dtype=dtype)).dtype
+    return cast if cast is not None and own.kind == "f" else own
 
 
 def dim_coords(layout: Layout) -> dict[str, np.ndarray[Any, Any]]:

@@ -1,7 +1,7 @@
 """Which axis of an activation is the stimulus: found by running batches of two and three, not guessed.
 
-Shapes propose: the axis whose length goes with the batch. Values decide: the first two stimuli of both batches
-must agree when the axis is read as (stimulus, k) or as (k, stimulus).
+Shapes propose: the axis whose length goes with the batch. Values decide: the first stimuli of both batches must
+agree when the axis is read as (stimulus, k) or as (k, stimulus).
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Any
 import torch
 
 from neurolens.activations.batches import Call, rebatch, undisturbed
-from neurolens.recording.addresses import Names, assign_names, results
-from neurolens.recording.events import Event, Value
+from neurolens.recording.addresses import INPUT, Names, assign_names, results
+from neurolens.recording.events import Event, Recording, Value, leaves
 from neurolens.recording.recorder import record
 
 PassAddress = tuple[str, int, str]  # operation, number of the pass, place in the result
+STATIC = "static: the same for every batch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,15 @@ class StimulusAxis:
     stimulus_major: bool = True
     reason: str = ""
 
+    @property
+    def is_undefined(self) -> bool:
+        """Whether it is no array over stimuli at all: no stimulus axis, and yet not the same for all of them."""
+        return self.axis is None and self.reason != STATIC
+
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """The stimulus axis of everything in a model; `reason` says why it could not be probed, if it could not."""
+    """The stimulus axis of everything in a model; `reason` says why nothing could be probed, if so."""
 
     found: Mapping[PassAddress, StimulusAxis]
     reason: str = ""
@@ -51,31 +57,75 @@ class Axes:
         return found
 
 
-def find_axes(model: Callable[..., Any], call: Call, *, batch_axis: int = 0) -> Axes:
+def find_axes(
+    model: Callable[..., Any],
+    call: Call,
+    *,
+    batch_axis: int = 0,
+    sizes: tuple[int, int] = (2, 3),
+    name: Callable[[Recording], Names] = assign_names,
+) -> Axes:
     """Run `model` on two and on three stimuli and compare.
 
     The model runs in eval mode without gradients; its flags, buffers and the random state are restored.
+
+    Parameters
+    ----------
+    model
+        Any callable.
+    call
+        Its arguments, for one stimulus or more.
+    batch_axis
+        The axis of the inputs that is the stimulus.
+    sizes
+        Numbers of stimuli in the two batches, the smaller first.
+    name
+        Gives the addresses of a recording.
+
+    Returns
+    -------
+    Axes
+        The stimulus axis of every tensor that was met in both runs.
     """
     try:
         with undisturbed(model):
-            (two, kept), (three, kept_too) = (_probe(model, rebatch(call, n, batch_axis)) for n in (2, 3))
+            (few, kept), (more, kept_too) = (
+                _probe(model, rebatch(call, size, batch_axis), name) for size in sizes
+            )
     except Exception as error:  # a model may refuse other batch sizes in any way: that is the answer
-        return Axes({}, f"the model did not run on batches of 2 and 3 ({type(error).__name__}: {error})")
+        numbers = f"{sizes[0]} and {sizes[1]}"
+        return Axes({}, f"the model did not run on batches of {numbers} ({type(error).__name__}: {error})")
     found: dict[PassAddress, StimulusAxis] = {}
-    by_value: dict[int, StimulusAxis] = {}  # index of the event in the first probe -> its axis, for children
-    for address, value in two.items():
-        if address in three:
-            parents = [by_value[id(v)] for v in value.event.inputs() if id(v) in by_value]
-            where = _compare(kept[value], kept_too[three[address]], parents)
-            found[address] = by_value[id(value)] = where
+    known: dict[int, StimulusAxis] = {}  # id of a value of the first run -> its axis, for its children
+    fed: set[Event] = set()  # events whose values are made from the inputs
+    for address, value in few.items():
+        if _is_fed(value.event, fed):
+            fed.add(value.event)
+        if address in more:
+            parents = [known[id(v)] for v in value.event.inputs() if id(v) in known]
+            where = _compare(kept[value], kept_too[more[address]], sizes, parents)
+            if where.reason == STATIC and value.event in fed:
+                where = StimulusAxis(None, reason="made from the stimuli, yet no axis goes with them")
+            found[address] = known[id(value)] = where
     return Axes(found)
 
 
+def _is_fed(event: Event, fed: set[Event]) -> bool:
+    """Tell whether the values of the inputs reach an event, not their shape or dtype alone."""
+    name = event.facts.name
+    if name == INPUT:
+        return True
+    if name.startswith("new_") or name.endswith("_like"):
+        return False
+    sources = leaves(event.args[:1]) if name.endswith("_as") or name == "to" else event.inputs()
+    return any(value.event in fed for value in sources) or any(writer in fed for writer in event.writers)
+
+
 def _probe(
-    model: Callable[..., Any], call: Call
+    model: Callable[..., Any], call: Call, name: Callable[[Recording], Names]
 ) -> tuple[dict[PassAddress, Value], dict[Value, torch.Tensor]]:
     recording = record(model, call.args, call.kwargs)
-    return list_values(assign_names(recording)), recording.tensors
+    return list_values(name(recording)), recording.tensors
 
 
 def list_values(names: Names) -> dict[PassAddress, Value]:
@@ -88,40 +138,52 @@ def list_values(names: Names) -> dict[PassAddress, Value]:
     return {address: value for _, address, value in sorted(items, key=lambda entry: entry[0])}
 
 
-def _compare(a: torch.Tensor, b: torch.Tensor, parents: list[StimulusAxis]) -> StimulusAxis:
+def _compare(
+    a: torch.Tensor, b: torch.Tensor, sizes: tuple[int, int], parents: list[StimulusAxis]
+) -> StimulusAxis:
     if a.ndim != b.ndim:
         return StimulusAxis(None, reason="its number of axes depends on the batch")
     changed = [axis for axis in range(a.ndim) if a.shape[axis] != b.shape[axis]]
     if not changed:
         if _agree(a, b):
-            return StimulusAxis(None, reason="static: the same for every batch")
-        return StimulusAxis(None, reason="summarises the batch: no axis goes with the number of stimuli")
-    proportional = [axis for axis in changed if a.shape[axis] * 3 == b.shape[axis] * 2]
+            return StimulusAxis(None, reason=STATIC)
+        return StimulusAxis(
+            None, reason="no axis goes with the stimuli, yet its values change with the batch"
+        )
+    proportional = [axis for axis in changed if a.shape[axis] * sizes[1] == b.shape[axis] * sizes[0]]
     if len(changed) > 1 or not proportional:
         return StimulusAxis(None, reason=f"axes {changed} change with the batch, but not one in proportion")
-    return _read_axis(a, b, proportional[0], parents)
+    return _read_axis(a, b, proportional[0], sizes, parents)
 
 
-def _read_axis(a: torch.Tensor, b: torch.Tensor, axis: int, parents: list[StimulusAxis]) -> StimulusAxis:
-    factor = a.shape[axis] // 2
+def _read_axis(
+    a: torch.Tensor, b: torch.Tensor, axis: int, sizes: tuple[int, int], parents: list[StimulusAxis]
+) -> StimulusAxis:
+    factor = a.shape[axis] // sizes[0]
     readings = []
     for major in (True, False) if factor > 1 else (True,):
         reading = StimulusAxis(axis, factor, major)
-        if all(_agree(select_stimulus(a, 2, reading, i), select_stimulus(b, 3, reading, i)) for i in (0, 1)):
+        few, more = _stimuli_first(a, sizes[0], reading), _stimuli_first(b, sizes[1], reading)
+        if _agree(few, more[: sizes[0]]):
             readings.append(reading)
     if len(readings) == 1:
         return readings[0]
     if readings:  # constant along the axis: it is read as its parents are
         majors = [p.stimulus_major for p in parents if p.axis is not None and p.factor > 1]
         return StimulusAxis(axis, factor, majors[0] if majors else True)
-    return StimulusAxis(axis, factor, True, "mixes stimuli: values depend on the rest of the batch")
+    reason = "mixes stimuli, or is random: values depend on the rest of the batch"
+    return StimulusAxis(axis, factor, True, reason)
+
+
+def _stimuli_first(tensor: torch.Tensor, n_stimuli: int, where: StimulusAxis) -> torch.Tensor:
+    assert where.axis is not None
+    split = split_axis(tensor, n_stimuli, where)
+    return split.movedim(where.axis + (0 if where.stimulus_major else 1), 0)
 
 
 def select_stimulus(tensor: torch.Tensor, n_stimuli: int, where: StimulusAxis, index: int) -> torch.Tensor:
     """Return one stimulus of an activation; the entries merged with it become an axis."""
-    assert where.axis is not None
-    split = split_axis(tensor, n_stimuli, where)
-    return split.select(where.axis + (0 if where.stimulus_major else 1), index)
+    return _stimuli_first(tensor, n_stimuli, where)[index]
 
 
 def split_axis(tensor: torch.Tensor, n_stimuli: int, where: StimulusAxis) -> torch.Tensor:
@@ -129,22 +191,24 @@ def split_axis(tensor: torch.Tensor, n_stimuli: int, where: StimulusAxis) -> tor
     if where.factor == 1 or where.axis is None:
         return tensor
     sizes = (n_stimuli, where.factor) if where.stimulus_major else (where.factor, n_stimuli)
-    return tensor.unflatten(where.axis, sizes)
+    split: torch.Tensor = tensor.unflatten(where.axis, sizes)  # type: ignore[no-untyped-call]
+    return split
 
 
 def _agree(a: torch.Tensor, b: torch.Tensor) -> bool:
-    if a.is_sparse or a.layout is not torch.strided or a.is_quantized:
+    """Tell whether two tensors are equal but for rounding; NaN and infinities must be at the same places."""
+    if a.layout is not torch.strided or a.is_quantized:
         return False
     if not (a.is_floating_point() or a.is_complex()):
         return torch.equal(a, b)
-    x, y = a.double() if not a.is_complex() else a, b.double() if not b.is_complex() else b
-    if torch.equal(x, y):
-        return True
-    finite = torch.isfinite(x) & torch.isfinite(y)
-    if not torch.equal(torch.where(finite, 0.0, x.abs().nan_to_num(7.0)), torch.where(finite, 0.0, y.abs().nan_to_num(7.0))):
-        return False
-    x, y = x[finite], y[finite]
+    wide = torch.complex128 if a.is_complex() else torch.float64
+    x, y = a.to(wide), b.to(wide)
+    finite = torch.isfinite(x)
+    if not finite.all():
+        same = (x == y) | (torch.isnan(x) & torch.isnan(y))
+        if not bool((finite | same).all()) or not torch.equal(finite, torch.isfinite(y)):
+            return False
+        x, y = x[finite], y[finite]
     if x.numel() == 0:
         return True
-    scale = float(x.abs().max())
-    return bool((x - y).abs().max() <= 1e-4 * scale + 1e-12)
+    return bool((x - y).abs().max() <= 1e-4 * x.abs().max() + 1e-12)

@@ -1,4 +1,4 @@
-"""Model inputs as batches: their arguments, their number of stimuli, and the same for two or three stimuli."""
+"""Model inputs as batches: arguments, number of stimuli, and the same call for two or three stimuli."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Call:
 
 
 def as_call(inputs: Any) -> Call:
-    """A tuple is the positional arguments, a Mapping the keyword arguments, anything else the one argument."""
+    """Read a tuple as positional arguments, a Mapping as keyword arguments, anything else as the one argument."""
     if isinstance(inputs, Mapping):
         return Call((), dict(inputs))
     if isinstance(inputs, tuple):
@@ -40,8 +40,8 @@ def count_stimuli(call: Call, axis: int = 0) -> int | None:
 def rebatch(call: Call, n_stimuli: int, axis: int = 0) -> Call:
     """Return the same call for `n_stimuli` stimuli: the first of the batch, then changed copies of them.
 
-    A changed copy is flipped or rolled along its last axis, so that its values stay in range and token ids stay
-    valid. Tensors without the stimulus axis are passed on as they are.
+    A changed copy is flipped or rolled along its last axis, so that its values stay in range and token ids
+    stay valid. Tensors without the stimulus axis are passed on as they are.
 
     Raises
     ------
@@ -84,18 +84,19 @@ def undisturbed(model: Callable[..., Any]) -> Iterator[None]:
     """Run a model in eval mode without gradients, and leave flags, buffers and random state as they were."""
     modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
     flags = [module.training for module in modules]
-    buffers = list(model.buffers()) if isinstance(model, torch.nn.Module) else []
-    copies = [buffer.clone() for buffer in buffers]
+    owned = [dict(module._buffers) for module in modules]
+    copies = [(b, b.clone()) for buffers in owned for b in buffers.values() if b is not None]
     try:
         with torch.random.fork_rng(), torch.no_grad():
             for module in modules:
                 module.training = False
             yield
     finally:
-        for module, flag in zip(modules, flags, strict=True):
+        for module, flag, buffers in zip(modules, flags, owned, strict=True):
             module.training = flag
+            module._buffers.update(buffers)
         with torch.no_grad():
-            for buffer, copy in zip(buffers, copies, strict=True):
+            for buffer, copy in copies:
                 if not torch.equal(buffer, copy):
                     buffer.copy_(copy)
 

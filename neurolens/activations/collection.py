@@ -92,7 +92,7 @@ class StoredActivations(Activations):
         return self._chosen
 
     def select(self, ops: Ops) -> StoredActivations:
-        """Return the activations of some operations; module outputs resolve to the operation that made them."""
+        """Return the activations of some operations; a module means the operation whose output it gives."""
         patterns = [ops] if isinstance(ops, str) else list(ops)
         chosen: dict[str, None] = {}
         for pattern in patterns:
@@ -111,7 +111,7 @@ class StoredActivations(Activations):
         return self.store.stimuli
 
 
-def open(store: str | Path, *, incomplete: bool = False) -> StoredActivations:  # noqa: A001
+def open(store: str | Path, *, incomplete: bool = False) -> StoredActivations:
     """Open a store of activations for lazy reading.
 
     Parameters

@@ -40,7 +40,7 @@ _CONVOLUTIONS = {
     "conv_transpose3d": 3,
     "deform_conv2d": 2,
 }
-_RESHAPES = frozenset("view reshape flatten unflatten view_as reshape_as".split())
+_RESHAPES = frozenset(["view", "reshape", "flatten", "unflatten", "view_as", "reshape_as"])
 
 
 def name_axes(event: Event, shape: Sequence[int], parents: Sequence[NamedAxes]) -> Dims:
@@ -111,7 +111,7 @@ def _linear(rank: int, shape: Sequence[int], parents: Sequence[NamedAxes]) -> Di
 
 
 def _multiply(rank: int, parents: Sequence[NamedAxes]) -> Dims:
-    """A matrix product keeps the rows of the first factor and the columns of the second."""
+    """Keep the rows of the first factor and the columns of the second."""
     if len(parents) < 2 or len(parents[0].names) != rank or len(parents[1].names) != rank:
         return ("",) * rank
     return (*parents[0].names[:-1], parents[1].names[-1])
@@ -157,7 +157,11 @@ def _permute(event: Event, shape: Sequence[int], parents: Sequence[NamedAxes]) -
     else:
         moved = names
         moved[order[0]], moved[order[1]] = moved[order[1]], moved[order[0]]
-    return tuple(name for name in moved if name != STIMULUS) if len(moved) >= len(shape) else _by_size(shape, parents)
+    return (
+        tuple(name for name in moved if name != STIMULUS)
+        if len(moved) >= len(shape)
+        else _by_size(shape, parents)
+    )
 
 
 def _regroup(shape: Sequence[int], parents: Sequence[NamedAxes]) -> Dims:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from neurolens.activations.assemble import Layout, dim_coords, to_numpy
+from neurolens.activations.assemble import Layout, dim_coords, stored_dtype, to_numpy
 from neurolens.activations.collection import Ops, StoredActivations
 from neurolens.activations.collection import open as open_activations
 from neurolens.activations.progress import track
 from neurolens.activations.runs import Run, estimate_bytes
+from neurolens.activations.stream import warn_of_later
 from neurolens.errors import InputError, StoreError
 from neurolens.models import Model, as_model
 from neurolens.schema import STIMULUS
@@ -36,8 +38,9 @@ def extract(
 ) -> StoredActivations:
     """Run all stimuli through a model and write the activations of some operations to a Zarr store.
 
-    The forward pass stops after the last operation that is asked for. A run that was killed is taken up where it
-    was: only blocks whose data are on disk are passed over.
+    The forward pass stops after the last operation that is asked for. A run that was killed is taken up where
+    it was: only blocks whose data are on disk are passed over. What a pattern matches and is no array over
+    stimuli (a sum over the batch, say) is left out, and listed in the store's attrs with the reason.
 
     Parameters
     ----------
@@ -56,8 +59,8 @@ def extract(
     dtype
         Cast floating activations ("float16", "float32"); by default as computed, bfloat16 as float32.
     resume
-        Take up an unfinished store of the same model, stimuli and operations; if False, an existing store is an
-        error.
+        Take up an unfinished store of the same model, stimuli and operations; if False, an existing store is
+        an error.
     progress
         Show a progress bar on stderr.
 
@@ -86,18 +89,21 @@ def extract(
     cast = _check_dtype(dtype)
     stimuli.check()
     run = Run(as_model(model), stimuli, ops=ops, batch_size=batch_size, device=device)
-    layouts = {address: layout for address, layout in run.layouts.items() if layout.n_features}
-    _require_space(Path(store), estimate_bytes(layouts, len(stimuli)))
+    layouts = {a: layout for a, layout in run.layouts.items() if layout.n_features and a not in run.aliases}
+    _require_space(Path(store), estimate_bytes(layouts, len(stimuli), cast))
     head = {
         "model": run.made_by.model,
         "weights": run.made_by.weights,
         "preprocessing": run.made_by.preprocessing,
         "stimuli": stimuli.fingerprint(),
         "ops": list(run.patterns),
+        "left_out": run.left_out,
         "stored_dtype": dtype or "as computed",
         "torch_version": torch.__version__,
     }
-    with create_store(store, stimuli=stimuli.coords(), attrs=head, block_size=batch_size, resume=resume) as writer:
+    with create_store(
+        store, stimuli=stimuli.coords(), attrs=head, block_size=batch_size, resume=resume
+    ) as writer:
         if not writer.is_complete:
             _write(run, layouts, writer, cast, progress)
         writer.finish()
@@ -107,18 +113,24 @@ def extract(
 def _write(
     run: Run, layouts: Mapping[str, Layout], writer: StoreWriter, cast: np.dtype[Any] | None, progress: bool
 ) -> None:
-    homes = {address: str(layout.attrs["operation"]) for address, layout in layouts.items()}
-    stored = {address for address, home in homes.items() if home == address or home not in layouts}
-    for address in stored:
-        _declare(writer, address, layouts[address], len(run.stimuli), cast)
-    for address in layouts:
-        if address not in stored:
-            writer.alias(address, homes[address])
-    for index in track(writer.missing_blocks(), "extract", shown=progress):
-        tensors = run.compute(index, [address for address in layouts if address in stored])
-        writer.write_block(
-            index, {address: to_numpy(tensor, _dtype(layouts[address], cast)) for address, tensor in tensors.items()}
-        )
+    """Compute and write the blocks that are missing; one is written while the next is computed."""
+    for address, layout in layouts.items():
+        _declare(writer, address, layout, len(run.stimuli), cast)
+    for address, home in run.aliases.items():
+        if home in layouts or home.rpartition(":")[0] in layouts:
+            writer.alias(address, home)
+    missing = writer.missing_blocks()
+    batches = run.compute(missing, list(layouts))
+    with ThreadPoolExecutor(1, "neurolens-write") as pool:
+        behind: Future[None] | None = None
+        for index, tensors in track(batches, "extract", shown=progress, total=len(missing)):
+            arrays = {a: to_numpy(t, stored_dtype(layouts[a].dtype, cast)) for a, t in tensors.items()}
+            if behind is not None:
+                behind.result()
+            behind = pool.submit(writer.write_block, index, arrays)
+        if behind is not None:
+            behind.result()
+    warn_of_later(run)
 
 
 def _declare(
@@ -129,22 +141,19 @@ def _declare(
         address,
         dims=layout.dims if static else (STIMULUS, *layout.dims),
         shape=layout.shape if static else (n_stimuli, *layout.shape),
-        dtype=_dtype(layout, cast),
+        dtype=stored_dtype(layout.dtype, cast),
         attrs=layout.attrs,
         coords={dim: (dim, labels) for dim, labels in dim_coords(layout).items()},
     )
-
-
-def _dtype(layout: Layout, cast: np.dtype[Any] | None) -> np.dtype[Any]:
-    own = to_numpy(torch.empty(0, dtype=layout.dtype)).dtype
-    return cast if cast is not None and own.kind == "f" else own
 
 
 def _check_dtype(dtype: str | None) -> np.dtype[Any] | None:
     if dtype is None:
         return None
     if dtype not in ("float16", "float32", "float64"):
-        raise InputError(f"dtype={dtype!r} is not one that activations can be cast to: float16, float32 or float64.")
+        raise InputError(
+            f"dtype={dtype!r} is not one that activations can be cast to: float16, float32 or float64."
+        )
     return np.dtype(dtype)
 
 
@@ -152,9 +161,10 @@ def _require_space(store: Path, n_bytes: int) -> None:
     folder = store.absolute()
     while not folder.exists():
         folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    written = sum(file.stat().st_size for file in store.rglob("*") if file.is_file())
+    free = shutil.disk_usage(folder).free + written
     if n_bytes > free:
         raise StoreError(
-            f"The activations take up to {n_bytes / 1e9:.1f} GB before compression, and {folder} has "
-            f"{free / 1e9:.1f} GB free. Choose fewer operations (ops=), dtype='float16', or another disk."
+            f"The activations take up to {n_bytes / 1e9:.2f} GB before compression, and {folder} has "
+            f"{free / 1e9:.2f} GB for them. Choose fewer operations (ops=), dtype='float16', or another disk."
         )

@@ -11,11 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 Item = TypeVar("Item")
 
 
-def track(items: Iterable[Item], text: str, *, shown: bool) -> Iterator[Item]:
+def track(items: Iterable[Item], text: str, *, shown: bool, total: int | None = None) -> Iterator[Item]:
     """Yield `items`, showing how many are done."""
     if not shown:
         yield from items
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        yield from bar.track(items, description=text)
+        yield from bar.track(items, total=total, description=text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,13 +11,15 @@ import numpy as np
 import torch
 import xarray as xr
 
-from neurolens.activations.assemble import label_array, to_numpy
+from neurolens.activations.assemble import label_array, stored_dtype, to_numpy
 from neurolens.activations.collection import Activations, Ops, choose_addresses
 from neurolens.activations.progress import track
 from neurolens.activations.runs import Run
-from neurolens.errors import AddressError, InputError, list_names, near_misses
+from neurolens.errors import AddressError, InputError, NeurolensWarning, list_names, near_misses
 from neurolens.models import Model, as_model
+from neurolens.schema import PASS, STIMULUS
 from neurolens.stimuli import Stimuli
+from neurolens.store.layout import MISSING
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
@@ -24,8 +27,10 @@ _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 class StreamedActivations(Activations):
     """Activations that are computed when they are read.
 
-    Iterating computes as many operations at once as the memory budget holds, and runs the model over the stimuli
-    once for each such group. Reading single addresses runs the model for the group that holds the address.
+    Iterating computes as many operations at once as the memory budget holds, and runs the model over the
+    stimuli once for each such group. Reading single addresses runs the model for the group that holds the
+    address. Where an operation did not run for a batch, its stimuli are NaN (zero, for integers), and the attr
+    `missing_stimuli` lists them.
     """
 
     def __init__(self, run: Run, memory: int, chosen: tuple[str, ...], *, progress: bool) -> None:
@@ -59,33 +64,43 @@ class StreamedActivations(Activations):
         return iter([address for group in self._groups for address in group])
 
     def __getitem__(self, address: str) -> xr.DataArray:
+        meant = address if address in self._chosen else self.run.aliases.get(address, address)
+        number, of_pass = meant, None
+        if meant not in self._chosen:
+            meant, _, number = meant.rpartition(":")
+            of_pass = int(number) if number.isdecimal() else None
+        array = self._find(meant, address)
+        return array if of_pass is None else array.sel({PASS: of_pass})
+
+    def _find(self, address: str, asked: str) -> xr.DataArray:
         for number, group in enumerate(self._groups):
             if address in group:
                 if self._cache[0] != number:
                     self._cache = (-1, {})  # free the last group before the next is computed
                     self._cache = (number, self._compute(number))
                 return self._cache[1][address]
-        close = near_misses(address, self._chosen)
+        close = near_misses(asked, self._chosen)
         hint = f" Near misses: {list_names(close)}." if close else ""
-        raise AddressError(f"This stream has no operation {address!r}.{hint}")
+        why = self.run.left_out.get(asked)
+        reason = f" It was left out: {why}." if why else hint
+        raise AddressError(f"This stream has no operation {asked!r}.{reason}")
 
     def _compute(self, number: int) -> dict[str, xr.DataArray]:
         run, group = self.run, self._groups[number]
         arrays: dict[str, np.ndarray[Any, Any]] = {}
+        missing: dict[str, list[str]] = {address: [] for address in group}
         text = f"activations {number + 1}/{len(self._groups)}"
-        for index in track(range(run.n_batches), text, shown=self.progress):
+        batches = run.compute(range(run.n_batches), group)
+        for index, tensors in track(batches, text, shown=self.progress, total=run.n_batches):
             part = run.batch_slice(index)
-            for address, tensor in run.compute(index, group).items():
-                layout = run.layouts[address]
-                values = to_numpy(tensor)
-                if layout.is_static:
-                    arrays.setdefault(address, values)
-                    continue
-                if address not in arrays:
-                    arrays[address] = _empty((len(run.stimuli), *layout.shape), values.dtype)
-                arrays[address][part] = values
+            for address in group:
+                if address in tensors:
+                    _fill(arrays, run, address, to_numpy(tensors[address]), part)
+                else:
+                    missing[address] += run.stimuli.ids[part]
+        warn_of_later(run)
         coords = run.stimuli.coords()
-        return {a: label_array(run.layouts[a], arrays[a], coords) for a in group if a in arrays}
+        return {a: _label(run, a, values, missing[a], coords) for a, values in arrays.items()}
 
 
 def stream(
@@ -157,7 +172,9 @@ def parse_bytes(memory: str | int) -> int:
         return memory
     match = re.fullmatch(r"\s*([0-9.]+)\s*([a-zA-Z]*)\s*", memory)
     if match is None or match[2].lower() not in _UNITS:
-        raise InputError(f"memory={memory!r} is no amount of memory: give bytes, or text such as '4 GB' or '500 MB'.")
+        raise InputError(
+            f"memory={memory!r} is no amount of memory: give bytes, or text such as '4 GB' or '500 MB'."
+        )
     return int(float(match[1]) * _UNITS[match[2].lower()])
 
 
@@ -167,7 +184,7 @@ def _make_groups(run: Run, chosen: tuple[str, ...], memory: int) -> list[list[st
     used = 0
     for address in chosen:
         layout = run.layouts[address]
-        per_stimulus = layout.n_features * layout.dtype.itemsize
+        per_stimulus = layout.n_features * stored_dtype(layout.dtype).itemsize
         size = per_stimulus * (len(run.stimuli) + min(run.batch_size, len(run.stimuli)))
         if size > memory:
             raise InputError(
@@ -182,6 +199,35 @@ def _make_groups(run: Run, chosen: tuple[str, ...], memory: int) -> list[list[st
     return [group for group in groups if group]
 
 
-def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    """What did not run for a stimulus is missing: NaN, where the dtype has one."""
-    return np.full(shape, np.nan, dtype) if dtype.kind in "fc" else np.zeros(shape, dtype)
+def _fill(
+    arrays: dict[str, np.ndarray[Any, Any]], run: Run, address: str, values: np.ndarray[Any, Any], part: slice
+) -> None:
+    """Put one batch into its place; what never comes is NaN where the dtype has one, else zero."""
+    layout = run.layouts[address]
+    if layout.is_static:
+        arrays.setdefault(address, values)
+        return
+    if address not in arrays:
+        empty = np.nan if values.dtype.kind in "fc" else 0
+        arrays[address] = np.full((len(run.stimuli), *layout.shape), empty, values.dtype)
+    arrays[address][part] = values
+
+
+def _label(
+    run: Run, address: str, values: np.ndarray[Any, Any], missing: list[str], coords: dict[str, Any]
+) -> xr.DataArray:
+    array = label_array(run.layouts[address], values, coords)
+    return array.assign_attrs({MISSING: missing}) if missing and STIMULUS in array.dims else array
+
+
+def warn_of_later(run: Run) -> None:
+    """Warn of operations that the first batch did not run, so that they are not among those planned."""
+    if run.met_later:
+        first = next(iter(run.met_later.values()))
+        warnings.warn(
+            f"{len(run.met_later)} operations of {run.model.name} ran for later stimuli (from {first!r} on) and "
+            f"not in the first batch, so they are left out: {list_names(run.met_later)}. Put stimuli first that "
+            "take these branches.",
+            NeurolensWarning,
+            stacklevel=2,
+        )
