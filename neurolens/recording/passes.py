@@ -77,8 +77,9 @@ def source_position(code: CodeType, offset: int) -> Hashable:
 
     `while` is compiled twice, so one place in the source may be two instructions.
     """
-    position = _positions(code)[offset // 2] if offset >= 0 else None
-    return offset if position is None or position[0] is None or position[2] is None else position
+    positions = _positions(code)
+    position = positions[offset // 2] if 0 <= offset // 2 < len(positions) else (None, None, None, None)
+    return offset if position[0] is None or position[2] is None else position
 
 
 @lru_cache(maxsize=4096)
