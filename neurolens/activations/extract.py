@@ -16,6 +16,7 @@ from neurolens.activations.collection import Ops, StoredActivations
 from neurolens.activations.collection import open as open_activations
 from neurolens.activations.progress import track
 from neurolens.activations.runs import Run, estimate_bytes
+from neurolens.activations.sizes import say_bytes
 from neurolens.activations.stream import warn_of_later
 from neurolens.errors import InputError, StoreError
 from neurolens.models import Model, as_model
@@ -165,6 +166,6 @@ def _require_space(store: Path, n_bytes: int) -> None:
     free = shutil.disk_usage(folder).free + written
     if n_bytes > free:
         raise StoreError(
-            f"The activations take up to {n_bytes / 1e9:.2f} GB before compression, and {folder} has "
-            f"{free / 1e9:.2f} GB for them. Choose fewer operations (ops=), dtype='float16', or another disk."
+            f"The activations take up to {say_bytes(n_bytes)} before compression, and {folder} has "
+            f"{say_bytes(free)} for them. Choose fewer operations (ops=), dtype='float16', or another disk."
         )

@@ -16,7 +16,7 @@ from neurolens.activations.batches import Call, as_call, move, undisturbed
 from neurolens.activations.collection import Ops
 from neurolens.errors import AddressError, InputError, ModelError, StimulusError, TraceError, list_names
 from neurolens.models import Model
-from neurolens.recording.addresses import Names, Target, is_glob, resolve, results, select
+from neurolens.recording.addresses import Names, Target, expand, is_glob, resolve, results, select
 from neurolens.recording.events import Recording, Value
 from neurolens.recording.graph import build_graph
 from neurolens.recording.keeping import keep_for
@@ -285,7 +285,7 @@ def find_aliases(names: Names, planned: Iterable[Target]) -> dict[str, str]:
         for values, address in _with_passes(target):
             homes.setdefault(values, address)
     outputs = (Target(address, None, "", (value,)) for address, value in names.outputs.items())
-    everything = (target for address in names.places for target in _targets(names, address))
+    everything = (target for address in names.places for target in expand(names, address))
     return {
         address: homes[values]
         for target in (*everything, *outputs)
@@ -300,11 +300,6 @@ def _with_passes(target: Target) -> Iterator[tuple[tuple[int, ...], str]]:
     if len(target.values) > 1:
         for number, value in enumerate(target.values, 1):
             yield (id(value),), f"{target.address}:{number}"
-
-
-def _targets(names: Names, address: str) -> list[Target]:
-    labels = dict.fromkeys(label for item in names.places[address].passes for label in results(item))
-    return [resolve(names, address + label) for label in labels]
 
 
 def _axes_of(names: Names, axes: Axes, target: Target) -> Iterator[StimulusAxis]:

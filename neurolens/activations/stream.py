@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -15,13 +14,12 @@ from neurolens.activations.assemble import label_array, stored_dtype, to_numpy
 from neurolens.activations.collection import Activations, Ops, choose_addresses
 from neurolens.activations.progress import track
 from neurolens.activations.runs import Run
+from neurolens.activations.sizes import parse_bytes, say_bytes
 from neurolens.errors import AddressError, InputError, NeurolensWarning, list_names, near_misses
 from neurolens.models import Model, as_model
 from neurolens.schema import PASS, STIMULUS
 from neurolens.stimuli import Stimuli
 from neurolens.store.layout import MISSING
-
-_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
 
 class StreamedActivations(Activations):
@@ -160,24 +158,6 @@ def stream(
     return StreamedActivations(run, parse_bytes(memory), tuple(run.layouts), progress=progress)
 
 
-def parse_bytes(memory: str | int) -> int:
-    """Read a number of bytes from text such as "4 GB".
-
-    Raises
-    ------
-    InputError
-        If the text has another form.
-    """
-    if isinstance(memory, int):
-        return memory
-    match = re.fullmatch(r"\s*([0-9.]+)\s*([a-zA-Z]*)\s*", memory)
-    if match is None or match[2].lower() not in _UNITS:
-        raise InputError(
-            f"memory={memory!r} is no amount of memory: give bytes, or text such as '4 GB' or '500 MB'."
-        )
-    return int(float(match[1]) * _UNITS[match[2].lower()])
-
-
 def _make_groups(run: Run, chosen: tuple[str, ...], memory: int) -> list[list[str]]:
     """Split operations, in order, into groups that fit the budget beside the batch that is being run."""
     groups: list[list[str]] = [[]]
@@ -188,8 +168,8 @@ def _make_groups(run: Run, chosen: tuple[str, ...], memory: int) -> list[list[st
         size = per_stimulus * (len(run.stimuli) + min(run.batch_size, len(run.stimuli)))
         if size > memory:
             raise InputError(
-                f"{address!r} alone takes {size / 1e9:.2f} GB for {len(run.stimuli)} stimuli, more than "
-                f"memory={memory / 1e9:.2f} GB. Raise memory=, lower batch_size=, or choose other operations (ops=)."
+                f"{address!r} alone takes {say_bytes(size)} for {len(run.stimuli)} stimuli and a batch, more than "
+                f"memory={say_bytes(memory)}. Raise memory=, lower batch_size=, or choose other operations (ops=)."
             )
         if used + size > memory:
             groups.append([])
