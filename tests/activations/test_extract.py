@@ -325,7 +325,7 @@ def test_resuming_with_anything_else_names_what_differs(tmp_path, change, named)
 
 
 KILLED = """
-import json, os, random, signal, sys, time
+import os, random, signal, sys, time
 from pathlib import Path
 import torch
 from torch import nn
@@ -344,31 +344,37 @@ class Net(nn.Module):
             x = x.relu()
         return self.fc(self.conv(x).relu().flatten(1))
 
-x = torch.rand(60, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+x = torch.rand(30, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 x[0, 0, 0, 0] = 1.0
-stimuli = Stimuli.from_array(x, ids=range(60), metadata={"half": [i < 30 for i in range(60)]})
+stimuli = Stimuli.from_array(x, ids=range(30), metadata={"half": [i < 15 for i in range(30)]})
 model = Net().eval()
 def run(store):
-    extract(model, stimuli, store, batch_size=2, progress=False)
+    extract(model, stimuli, store, batch_size=1, progress=False)
 
-def is_partial(store):
-    head = store / "zarr.json"
-    return head.exists() and not json.loads(head.read_text())["attributes"]["complete"]
+def count_blocks(store):
+    return len(list((store / "blocks_done").glob("c.*")))
 
 folder = Path(sys.argv[1])
+store = folder / "acts.zarr"
 torch.set_num_threads(1)
 moments = random.Random(0)
 n_partial = 0
-for number in range(12):
+for number in range(7):
+    before = count_blocks(store)
     child = os.fork()
     if child == 0:
-        run(folder / "acts.zarr")
+        run(store)
         os._exit(0)
-    time.sleep(moments.uniform(0.01, 0.12))
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    n_partial += is_partial(folder / "acts.zarr")
-run(folder / "acts.zarr")
+    gone = 0
+    while number % 3 and not gone and count_blocks(store) == before:  # each third one dies before it wrote
+        gone, _ = os.waitpid(child, os.WNOHANG)
+        time.sleep(0.001)
+    if not gone:
+        time.sleep(moments.uniform(0, 0.03))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    n_partial += 0 < count_blocks(store) < len(stimuli)
+run(store)
 run(folder / "whole.zarr")
 print(n_partial)
 """
@@ -378,7 +384,7 @@ def test_killed_at_any_moment_and_taken_up_again_is_bit_identical(tmp_path):
     answer = subprocess.run(
         [sys.executable, "-c", KILLED, tmp_path], capture_output=True, text=True, env=QUIET, check=True
     )
-    assert int(answer.stdout) >= 3  # some were killed between the first block and the last
+    assert int(answer.stdout) >= 1  # some were killed between the first block and the last
     assert read_files(tmp_path / "acts.zarr") == read_files(tmp_path / "whole.zarr")
 
 
