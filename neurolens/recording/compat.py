@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from types import CodeType
 from typing import Any
 
@@ -61,6 +61,15 @@ def version(tensor: torch.Tensor) -> int:
     return -1 if tensor.is_inference() else tensor._version
 
 
+def autocasting() -> tuple[tuple[str, torch.dtype], ...] | None:
+    """Return the autocasting in force, by device type; None where there is none."""
+    if not (torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")):
+        return None
+    return tuple(
+        (kind, torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda") if torch.is_autocast_enabled(kind)
+    )
+
+
 def schemas(function: Any) -> list[Any]:
     """Return the operator schemas that a function of torch may stand for."""
     if isinstance(function, torch._ops.OpOverload):
@@ -84,3 +93,25 @@ def is_random(function: Any) -> bool:
             [getattr(packet, name) for name in packet.overloads()] if hasattr(packet, "overloads") else []
         )
     return any(torch.Tag.nondeterministic_seeded in overload.tags for overload in overloads)
+
+
+@contextmanager
+def autocast_as(ambient: tuple[tuple[str, torch.dtype], ...] | None) -> Iterator[None]:
+    """Put the autocasting of a recorded call in force, or none."""
+    wanted = dict(ambient or ())
+    with ExitStack() as stack:
+        for kind in ("cpu", "cuda"):
+            if kind in wanted or torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, dtype=wanted.get(kind), enabled=kind in wanted))
+        yield
+
+
+@contextmanager
+def attention_fast_path(enabled: bool) -> Iterator[None]:
+    """Allow or forbid torch's fused attention, which a function mode switches off by itself."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(enabled)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)

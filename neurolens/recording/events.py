@@ -12,11 +12,14 @@ import torch
 
 from neurolens.recording.functions import Facts
 
+# Autocasting in force: for each device type, the dtype.
+Ambient = tuple[tuple[str, torch.dtype], ...]
+
 # One frame between a scope and a call: its code, the instruction, and which activation of the code it is.
 Site = tuple[tuple[CodeType, int, int], ...]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Value:
     """A tensor as an event left it. The memory itself, where it is kept, is in the recording.
 
@@ -32,15 +35,20 @@ class Value:
     owner: weakref.ref[torch.Tensor]
     version: int = -1
     parameter: str = ""  # its name, where it is a parameter or buffer of the model
+    base: Value | None = (
+        None  # the value of the same tensor before a write through other memory of its storage
+    )
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Event:
     """One call into torch that made or changed a tensor.
 
     `args` and `kwargs` hold the call's arguments with a Value in the place of each tensor; `out` likewise what
-    came back; `written` the values of arguments after the call, where they were written; `writers` the events
-    that changed the memory of an argument after the event that made it.
+    came back. `overwritten` are arguments that the call wrote, and `written` what they were afterwards, where
+    they were not returned. `late` are other tensors of the same memory, as they were found after the call.
+    `rng` is the state of the default generator before a call that draws from it, `ambient` what autocasting was
+    in force.
     """
 
     index: int
@@ -51,7 +59,10 @@ class Event:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     out: Any = None
     written: tuple[Value, ...] = ()
-    writers: tuple[Event, ...] = ()
+    overwritten: tuple[Value, ...] = ()
+    late: tuple[Value, ...] = ()
+    rng: torch.Tensor | None = None
+    ambient: Ambient | None = None
 
     def inputs(self) -> Iterator[Value]:
         """Walk the tensors among the arguments."""
@@ -64,7 +75,19 @@ class Event:
         yield from self.written
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
+class Readout:
+    """Values that left torch for Python: the graph is cut here, and Python may have decided by them."""
+
+    facts: Facts
+    scope: Scope
+    site: Site
+    values: tuple[Value, ...]
+    before: int  # index of the next event
+    result: bool | None  # what `bool()` said
+
+
+@dataclass(slots=True, eq=False, repr=False)
 class Scope:
     """A call of a module, or of a composite function: what ran in between belongs to it."""
 
@@ -91,7 +114,7 @@ class Scope:
         return scope
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Recording:
     """Everything seen during one call of a model."""
 
@@ -102,6 +125,7 @@ class Recording:
     module_paths: tuple[str, ...]  # of every module the model holds
     tensors: dict[Value, torch.Tensor]  # what was kept
     complete: bool  # False where the call was stopped after the last operation asked for
+    readouts: tuple[Readout, ...] = ()
     twins: Mapping[str, str] = field(default_factory=dict)  # further path of a module -> the path it goes by
 
 

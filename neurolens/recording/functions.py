@@ -27,7 +27,7 @@ class Facts:
 
     `writes` are positions of arguments whose memory is written; `side_writes` likewise, for state that no later
     operation is said to depend on (running statistics). `hands_out` says that memory becomes writable from
-    outside torch.
+    outside torch. `is_random`: it may draw from a generator (what cannot be opened may, too).
     """
 
     function: Any
@@ -36,13 +36,15 @@ class Facts:
     writes: tuple[int, ...] = ()
     side_writes: tuple[int, ...] = ()
     hands_out: bool = False
+    is_random: bool = False
 
 
-def _words(text: str) -> frozenset[str]:
+def words(text: str) -> frozenset[str]:
+    """Return the words of a text as a set of names."""
     return frozenset(text.split())
 
 
-_QUERIES = _words(
+_QUERIES = words(
     """shape dtype device layout requires_grad is_leaf ndim is_cuda is_cpu is_mps is_xpu is_meta is_sparse
     is_sparse_csr is_quantized is_nested is_mkldnn is_vulkan is_ipu is_mtia is_maia is_xla size dim stride numel
     nelement ndimension element_size is_contiguous is_floating_point is_complex is_signed storage_offset get_device
@@ -53,16 +55,16 @@ _QUERIES = _words(
     register_hook register_post_accumulate_grad_hook dim_order _typed_storage_type _nnz _dimI _dimV _is_zerotensor
     __cuda_array_interface__ _indices_nnz __dlpack_device__ _grad_fn_name __instancecheck__"""
 )
-_READOUTS = _words(
+_READOUTS = words(
     """item tolist __bool__ __float__ __int__ __index__ __complex__ equal allclose is_nonzero _local_scalar_dense
     __contains__"""
 )
-_HANDS_OUT = _words(
+_HANDS_OUT = words(
     """numpy __array__ untyped_storage storage _typed_storage data_ptr const_data_ptr mutable_data_ptr __dlpack__
     __reduce_ex__ share_memory_"""
 )
 # A trailing underscore that changes what the tensor says of itself, not its memory.
-_METADATA_ONLY = _words(
+_METADATA_ONLY = words(
     """requires_grad_ detach_ squeeze_ unsqueeze_ t_ transpose_ swapaxes_ swapdims_ rename_ retain_grad
     as_strided_ share_memory_"""
 )
@@ -94,7 +96,7 @@ _OPERATORS = {
     "negative": "neg",
     "absolute": "abs",
 }
-_INPLACE_DUNDERS = _words(
+_INPLACE_DUNDERS = words(
     "iadd isub imul itruediv idiv ifloordiv imod imatmul ipow iand ior ixor ilshift irshift"
 )
 
@@ -147,7 +149,7 @@ def _find_facts(function: Any) -> Facts:
     if raw in _READOUTS:
         return Facts(function, name, Kind.READOUT)
     if isinstance(function, FunctionType):
-        return Facts(function, name, Kind.COMPOSITE)
+        return Facts(function, name, Kind.COMPOSITE, is_random=True)
     return Facts(
         function,
         name,
@@ -155,6 +157,7 @@ def _find_facts(function: Any) -> Facts:
         writes=_written_arguments(function, raw),
         side_writes=_STATISTICS.get(name, ()),
         hands_out=isinstance(function, torch.ScriptFunction),
+        is_random=compat.is_random(function),
     )
 
 

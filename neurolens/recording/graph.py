@@ -43,7 +43,14 @@ def build_graph(recording: Recording) -> Graph:
 
 
 def _parents(event: Event, events: list[Event]) -> tuple[int, ...]:
-    """Return the events that made or wrote what an event reads; parameters have no event in the list."""
-    found = {value.event for value in event.inputs()} | set(event.writers)
+    """Return the events that made or wrote what an event reads; parameters have no event in the list.
+
+    Where memory was written by way of another tensor, both count: who wrote it last, and who made the rest.
+    """
+    found = set()
+    for value in event.inputs():
+        found.add(value.event)
+        if value.base is not None:
+            found.add(value.base.event)
     known = (e.index for e in found if 0 <= e.index < event.index and events[e.index] is e)
     return tuple(sorted(known))

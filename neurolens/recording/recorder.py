@@ -16,8 +16,9 @@ from torch.overrides import TorchFunctionMode
 
 from neurolens.errors import TraceError
 from neurolens.recording import compat, scopes
-from neurolens.recording.events import Event, Recording, Scope, Site, Value, leaves
+from neurolens.recording.events import Event, Readout, Recording, Scope, Site, Value, leaves
 from neurolens.recording.functions import Facts, Kind, facts_of
+from neurolens.recording.structures import list_tensors
 
 Keep = Callable[[Scope, str], bool]  # may the operation `name` in this scope be asked for?
 
@@ -87,6 +88,7 @@ class Recorder(TorchFunctionMode):
         self.adopted: dict[tuple[Any, ...], str] = {}  # modules that the model does not hold
         self.opened: dict[int, FunctionType] = {}
         self.globals: dict[int, dict[str, Any]] = {}
+        self.readouts: list[Readout] = []
         self.root = Scope(None, (), "", None, None, 0)
         self.scope = self.root
         self.here: Site = ()  # where the call being recorded stands
@@ -121,7 +123,15 @@ class Recorder(TorchFunctionMode):
             self.root.out, self.root.stop = output, len(self.events)
         paths = tuple(path for path in self.paths.values() if path)
         recording = Recording(
-            self.root, self.events, inputs, output, paths, self.tensors, complete, self.twins
+            self.root,
+            self.events,
+            inputs,
+            output,
+            paths,
+            self.tensors,
+            complete,
+            tuple(self.readouts),
+            self.twins,
         )
         self.values.clear()
         self.kept.clear()
@@ -159,17 +169,24 @@ class Recorder(TorchFunctionMode):
             event.args = self.lift(args)
             if kwargs:
                 event.kwargs = self.lift(kwargs)
-            if self.writers:
-                event.writers = self._late_writers(event)
+            if facts.is_random:
+                event.rng = torch.get_rng_state()
+            event.ambient = compat.autocasting()
             touched = self._touched(facts, args, kwargs)
             if touched:
                 self._preserve(touched)
         out = func(*args, **kwargs)
         if kind is Kind.READOUT:
+            self._record_readout(event, out)
             return out
         with compat.unobserved():
             self._finish(event, out, touched)
         return out
+
+    def _record_readout(self, event: Event, out: Any) -> None:
+        values = tuple(event.inputs())
+        result = out if isinstance(out, bool) else None
+        self.readouts.append(Readout(event.facts, event.scope, event.site, values, len(self.events), result))
 
     def _finish(self, event: Event, out: Any, touched: list[torch.Tensor]) -> None:
         """Record what came of a call, unless no tensor did."""
@@ -302,7 +319,11 @@ class Recorder(TorchFunctionMode):
         if isinstance(structure, torch.Tensor):
             value = self.values.get(id(structure))
             if value is None or value.owner() is not structure:
-                value = self._orphan(structure)
+                return self._orphan(structure)
+            if self.writers:
+                writer = self.writers.get(value.storage)
+                if writer is not None and writer.index > value.event.index:
+                    return self._rewritten(structure, value, writer)
             return value
         kind = type(structure)
         if kind in _ATOMS:
@@ -360,7 +381,7 @@ class Recorder(TorchFunctionMode):
         self.kept.setdefault(value.storage, []).append(value)
 
     def _hold_all(self, lifted: Any, structure: Any) -> None:
-        for value, tensor in zip(leaves(lifted), _tensors(structure), strict=True):
+        for value, tensor in zip(leaves(lifted), list_tensors(structure), strict=True):
             if value not in self.tensors:
                 self._hold(value, tensor)
 
@@ -380,7 +401,7 @@ class Recorder(TorchFunctionMode):
     def _is_new(self, out: Any) -> bool:
         return any(
             (value := self.values.get(id(tensor))) is None or value.owner() is not tensor
-            for tensor in _tensors(out)
+            for tensor in list_tensors(out)
         )
 
     # ------------------------------------------------------------------ memory that is written
@@ -389,12 +410,12 @@ class Recorder(TorchFunctionMode):
         """Return the tensors whose memory a call writes or hands out."""
         touched: list[torch.Tensor] = []
         if facts.hands_out:
-            touched.extend(_tensors(args))
+            touched.extend(list_tensors(args))
         for position in facts.writes + facts.side_writes:
             if position < len(args):
-                touched.extend(_tensors(args[position]))
+                touched.extend(list_tensors(args[position]))
         if "out" in kwargs:
-            touched.extend(_tensors(kwargs["out"]))
+            touched.extend(list_tensors(kwargs["out"]))
         return touched
 
     def _preserve(self, touched: list[torch.Tensor]) -> None:
@@ -408,21 +429,19 @@ class Recorder(TorchFunctionMode):
         facts = event.facts
         if facts.side_writes and not facts.writes:
             return
-        returned = {id(tensor) for tensor in _tensors(out)}
-        event.written = tuple(
-            self._value(tensor, event, keep) for tensor in touched if id(tensor) not in returned
-        )
+        returned = {id(tensor) for tensor in list_tensors(out)}
+        silent = [tensor for tensor in touched if id(tensor) not in returned]
+        event.overwritten = tuple(self.lift(silent))
+        event.written = tuple(self._value(tensor, event, keep) for tensor in silent)
         for tensor in touched:
             self.writers[compat.storage_key(tensor)] = event
 
-    def _late_writers(self, event: Event) -> tuple[Event, ...]:
-        """Events that wrote the memory of an argument after the event that made the argument."""
-        found = {}
-        for value in event.inputs():
-            writer = self.writers.get(value.storage)
-            if writer is not None and writer.index > value.event.index:
-                found[writer.index] = writer
-        return tuple(found.values())
+    def _rewritten(self, tensor: torch.Tensor, before: Value, writer: Event) -> Value:
+        """Give a tensor whose memory was written by way of another tensor the value that the write left in it."""
+        after = self._value(tensor, writer, keep=before in self.tensors)
+        after.base = before
+        writer.late += (after,)
+        return after
 
     def _shares_memory(self, event: Event, key: int) -> bool:
         return any(value.storage == key for value in event.inputs())
@@ -471,19 +490,6 @@ def _behind_dispatch(function: Any, frame: FrameType) -> FrameType | None:
             return None if outer is None else outer.f_back
         outer = outer.f_back
     return None if inner is None else inner.f_back
-
-
-def _tensors(structure: Any) -> list[torch.Tensor]:
-    """Return the tensors in nested arguments, in the order in which lift meets them."""
-    if isinstance(structure, torch.Tensor):
-        return [structure]
-    if isinstance(structure, Mapping):
-        return [tensor for item in structure.values() for tensor in _tensors(item)]
-    if isinstance(structure, tuple | list) and not isinstance(structure, torch.Size):
-        return [tensor for item in structure for tensor in _tensors(item)]
-    if dataclasses.is_dataclass(structure) and not isinstance(structure, type):
-        return [t for f in dataclasses.fields(structure) for t in _tensors(getattr(structure, f.name))]
-    return []
 
 
 def _field_names(result: Any) -> tuple[str, ...]:

@@ -12,8 +12,9 @@ import xarray as xr
 from neurolens.errors import AddressError, list_names
 from neurolens.recording import compat
 from neurolens.recording.addresses import Place, resolve, results
+from neurolens.recording.branches import find_branch
 from neurolens.recording.events import Event, Scope, Value, leaves
-from neurolens.tracing.source import Source, find_source
+from neurolens.tracing.source import NOT_THE_USERS, Source, find_source
 
 if TYPE_CHECKING:
     from neurolens.tracing.trace import Trace
@@ -24,6 +25,14 @@ class Distances(NamedTuple):
 
     from_input: int
     to_output: int
+
+
+class Branch(NamedTuple):
+    """The side of an `if` on which an operation ran."""
+
+    source: Source
+    taken: bool  # whether the test was true
+    decided_by: tuple[str, ...]  # addresses of the tensors in the test; none where Python decided
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,6 +173,15 @@ class Operation(Node):
     def source(self) -> Source | None:
         """The user's line that called it: file, line number, text."""
         return find_source(self._sites[0])
+
+    @property
+    def branch(self) -> Branch | None:
+        """The `if` it ran under: the innermost one that a tensor decided, else the innermost one."""
+        found = find_branch(self.trace.recording, self._sites[0], skip=NOT_THE_USERS)
+        if found is None:
+            return None
+        deciders = tuple(self.trace.describe(value) for value in found.values)
+        return Branch(Source(found.file, found.line, found.text), found.taken, deciders)
 
     @property
     def step(self) -> int:

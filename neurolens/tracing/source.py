@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import linecache
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType
 from typing import NamedTuple
 
 import torch
 
+from neurolens.recording.branches import walk_frames
 from neurolens.recording.events import Event, Scope
 
-_NOT_THE_USERS = (
+NOT_THE_USERS = (
     f"{Path(torch.__file__).parent}{os.sep}",
     f"{Path(__file__).parent.parent}{os.sep}",
     "<frozen",
@@ -33,20 +33,11 @@ class Source(NamedTuple):
 
 def find_source(item: Event | Scope) -> Source | None:
     """Return the innermost line outside torch from which `item` was called; None where there is none."""
-    for code, offset in _frames(item):
-        if not code.co_filename.startswith(_NOT_THE_USERS):
+    for code, offset in walk_frames(item):
+        if not code.co_filename.startswith(NOT_THE_USERS):
             line = _line(code, offset)
             return Source(code.co_filename, line, linecache.getline(code.co_filename, line).strip())
     return None
-
-
-def _frames(item: Event | Scope) -> Iterator[tuple[CodeType, int]]:
-    """Walk the frames from the call outwards, through the scopes around it."""
-    yield from ((code, offset) for code, offset, _ in item.site)
-    scope = item.scope if isinstance(item, Event) else item.parent
-    while scope is not None:
-        yield from ((code, offset) for code, offset, _ in scope.site)
-        scope = scope.parent
 
 
 def _line(code: CodeType, offset: int) -> int:

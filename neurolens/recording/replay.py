@@ -1,0 +1,87 @@
+"""Run one recorded operation again, from the kept activations of its parents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from neurolens.recording import compat
+from neurolens.recording.events import Event, Value
+from neurolens.recording.structures import list_tensors
+
+Kept = Mapping[Value, torch.Tensor]
+
+
+class NotReplayable(Exception):  # noqa: N818 - an answer within this room, not an error that users see
+    """Says why an operation cannot be run again."""
+
+
+def replay(event: Event, kept: Kept, changed: Kept | None = None) -> list[torch.Tensor]:
+    """Run an event again.
+
+    Parameters
+    ----------
+    event
+        What to run.
+    kept
+        The kept activations.
+    changed
+        Tensors to put in the place of kept ones.
+
+    Returns
+    -------
+    list of torch.Tensor
+        What came of it, in the order of `event.outputs()`.
+
+    Raises
+    ------
+    NotReplayable
+        If it is an input or source, or something it needs was not kept.
+    """
+    if event.facts.function is None:
+        raise NotReplayable("made outside the recording")
+    supply = _Supply(kept, changed or {}, copies=_writes(event))
+    with compat.unobserved(), torch.no_grad(), compat.autocast_as(event.ambient), torch.random.fork_rng():
+        if event.rng is not None:
+            torch.set_rng_state(event.rng)
+        args, kwargs = supply.fill(event.args), supply.fill(dict(event.kwargs))
+        out = event.facts.function(*args, **kwargs)
+        return list_tensors(out) + [supply.given[value] for value in event.overwritten]
+
+
+def _writes(event: Event) -> bool:
+    facts = event.facts
+    return bool(
+        facts.writes or facts.side_writes or facts.hands_out or event.overwritten or "out" in event.kwargs
+    )
+
+
+class _Supply:
+    """Puts tensors back in the place of values: the same tensor for the same value, a copy where it is written."""
+
+    def __init__(self, kept: Kept, changed: Kept, *, copies: bool) -> None:
+        self.kept = kept
+        self.changed = changed
+        self.copies = copies
+        self.given: dict[Value, torch.Tensor] = {}
+
+    def fill(self, structure: Any) -> Any:
+        """Return nested arguments with tensors in the place of values."""
+        if isinstance(structure, Value):
+            return self._tensor(structure)
+        if isinstance(structure, Mapping):
+            return {name: self.fill(item) for name, item in structure.items()}
+        if isinstance(structure, tuple | list) and not isinstance(structure, torch.Size):
+            items = [self.fill(item) for item in structure]
+            return type(structure)(*items) if hasattr(structure, "_fields") else type(structure)(items)
+        return structure
+
+    def _tensor(self, value: Value) -> torch.Tensor:
+        if value not in self.given:
+            tensor = self.changed.get(value, self.kept.get(value))
+            if tensor is None:
+                raise NotReplayable("an argument was not kept")
+            self.given[value] = tensor.clone() if self.copies else tensor
+        return self.given[value]
