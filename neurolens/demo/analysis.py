@@ -15,7 +15,7 @@ from neurolens.comparison import compare
 from neurolens.datasets import Dataset, fetch
 from neurolens.demo.settings import BATCH_SIZE, MODEL, TARGETS, TRAINED, UNTRAINED, Effort
 from neurolens.demo.stages import Stages, Watched
-from neurolens.errors import NeurolensWarning, StoreError, check_choice
+from neurolens.errors import NeurolensWarning, StoreError
 from neurolens.models import Model, load_model
 from neurolens.rsa import rdm
 from neurolens.schema import OP, REGION, SESSION, STIMULUS_B, SUBJECT
@@ -57,7 +57,6 @@ class Findings:
 def load_data(name: str | None, stages: Stages) -> Dataset:
     """Fetch a dataset; None: kriegeskorte92, or simulated data where that cannot be had."""
     if name is not None:
-        check_choice(name, TARGETS, "dataset")
         return fetch(name)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", NeurolensWarning)
@@ -88,7 +87,8 @@ def compute_findings(dataset: Dataset, twins: dict[str, Model], effort: Effort, 
             stage.expect(len(activations))
             rdms[name] = rdm(Watched(activations, stage.step))
     target = TARGETS[dataset.name]
-    brain = {region: dataset.brain[region].to_dataset() for region in target.regions}
+    # The coord that repeats the region's name would name it twice.
+    brain = {r: dataset.brain[r].to_dataset().drop_vars(REGION, errors="ignore") for r in target.regions}
     profiles = {}
     with stages.stage("comparison with the brain", len(rdms)) as stage:
         for name, one in rdms.items():

@@ -9,8 +9,9 @@ from rich.console import Console
 from neurolens.demo.analysis import Findings, compute_findings, load_data, load_twins, store_blocks, tabulate
 from neurolens.demo.pictures import draw_graph, draw_profiles, draw_rdms
 from neurolens.demo.report import print_report
-from neurolens.demo.settings import TRAINED, Effort
+from neurolens.demo.settings import TARGETS, TRAINED, Effort
 from neurolens.demo.stages import Stages, make_progress
+from neurolens.errors import check_choice
 from neurolens.tracing import trace
 
 
@@ -42,6 +43,8 @@ def run_demo(
 
     Raises
     ------
+    InputError
+        If the dataset is not known.
     ModelError
         If the packages of the extra `demo` are missing.
     StoreError
@@ -57,6 +60,8 @@ def run_demo(
     >>> findings.profiles["trained"].score.dims  # doctest: +SKIP
     ('op', 'region')
     """
+    if dataset is not None:
+        check_choice(dataset, TARGETS, "dataset")
     effort = effort or Effort()
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
