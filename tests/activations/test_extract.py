@@ -359,6 +359,7 @@ store = folder / "acts.zarr"
 torch.set_num_threads(1)
 moments = random.Random(0)
 n_partial = 0
+run(folder / "whole.zarr")  # first, so that what is loaded once is loaded for all children
 for number in range(7):
     before = count_blocks(store)
     child = os.fork()
@@ -375,7 +376,6 @@ for number in range(7):
         os.waitpid(child, 0)
     n_partial += 0 < count_blocks(store) < len(stimuli)
 run(store)
-run(folder / "whole.zarr")
 print(n_partial)
 """
 
