@@ -20,6 +20,7 @@ __all__ = [
     "expand",
     "is_glob",
     "matches",
+    "own_address",
     "resolve",
     "results",
     "select",
@@ -37,6 +38,7 @@ def resolve(names: Names, address: str) -> Target:
     AddressError
         If nothing has it (the message lists near misses), or it means several tensors (it lists them).
     """
+    address = own_address(names, address)
     if address in names.inputs:
         return Target(address, names.operations.get(names.input), "", (names.inputs[address],))
     if address in names.outputs:
@@ -65,8 +67,42 @@ def resolve(names: Names, address: str) -> Target:
     return Target(address, place, label, tuple(result[label] for result in found if label in result))
 
 
+def own_address(names: Names, address: str) -> str:
+    """Return `address` where it means something, else the one that it is the fx node name of.
+
+    Raises
+    ------
+    AddressError
+        If it is neither; the message lists near misses.
+    """
+    ends = (*names.inputs, *names.outputs, names.input, names.output)
+    if address in ends or _split(names, address) is not None:
+        return address
+    alias = fx_aliases(names).get(address)
+    if alias is None:
+        close = near_misses(address, [*names.places, *names.inputs, *names.outputs])
+        hint = f" Near misses: {list_names(close)}." if close else ""
+        raise AddressError(f"No operation or module is called {address!r}.{hint}")
+    return alias
+
+
 def split_address(names: Names, address: str) -> tuple[Place, str, int | None]:
-    """Split an address into the place, the label of a part of its result, and the number of a pass."""
+    """Split an address into the place, the label of a part of its result, and the number of a pass.
+
+    Raises
+    ------
+    AddressError
+        If it is the address of nothing that ran, or of a single input or output.
+    """
+    found = _split(names, own_address(names, address))
+    if found is None:
+        raise AddressError(
+            f"{address!r} is no operation or module, but what the model was given or gave back."
+        )
+    return found
+
+
+def _split(names: Names, address: str) -> tuple[Place, str, int | None] | None:
     rest, label, number = address, "", None
     if address in names.places:
         return names.places[address], "", None
@@ -79,12 +115,7 @@ def split_address(names: Names, address: str) -> tuple[Place, str, int | None]:
     if number is None and (match := _PASS.match(rest)) and rest not in names.places:
         rest, number = match["rest"], int(match["number"])
     rest = _by_twin(names, rest)
-    if rest not in names.places:
-        known = [*names.places, *names.inputs, *names.outputs]
-        close = near_misses(rest, known)
-        hint = f" Near misses: {list_names(close)}." if close else ""
-        raise AddressError(f"No operation or module is called {address!r}.{hint}")
-    return names.places[rest], label, number
+    return (names.places[rest], label, number) if rest in names.places else None
 
 
 def _by_twin(names: Names, address: str) -> str:
@@ -153,6 +184,7 @@ def _addresses(names: Names, pattern: str) -> list[str]:
 
 def expand(names: Names, address: str) -> list[Target]:
     """Return the targets of an address: one, or one for each tensor of its result; none where it gave none."""
+    address = own_address(names, address)
     if address in names.inputs or address in names.outputs:
         return [resolve(names, address)]
     for base, pool in ((names.input, names.inputs), (names.output, names.outputs)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
 
 import torch
@@ -54,6 +54,30 @@ def storage_key(tensor: torch.Tensor) -> int:
         return int(tensor.untyped_storage()._cdata)
     except (NotImplementedError, RuntimeError):  # sparse, nested, batched and opaque tensors
         return 0
+
+
+def shape(tensor: torch.Tensor) -> torch.Size:
+    """Return the shape; () for what has none (nested tensors)."""
+    return torch.Size() if tensor.is_nested else tensor.shape
+
+
+def physical(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the tensor under the wrappers of vmap and the transforms of torch.func; a mapped axis comes first."""
+    while _is_wrapped(tensor):
+        if torch._C._functorch.is_batchedtensor(tensor):
+            axis = torch._C._functorch.maybe_get_bdim(tensor)
+            tensor = torch._C._functorch.get_unwrapped(tensor).movedim(axis, 0)
+        else:
+            tensor = torch._C._functorch.get_unwrapped(tensor)
+    return tensor
+
+
+_is_wrapped: Callable[[torch.Tensor], bool] = torch._C._functorch.is_functorch_wrapped_tensor
+
+
+def in_transform() -> bool:
+    """Tell whether a transform of torch.func (vmap, grad ...) is running."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def version(tensor: torch.Tensor) -> int:
@@ -115,3 +139,13 @@ def attention_fast_path(enabled: bool) -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
+
+
+def fx_wrapped_codes() -> dict[CodeType, str]:
+    """Return the functions that torch.fx takes for one node, by code: those wrapped, and torchvision's operators."""
+    tracing: Any = sys.modules.get("torch.fx._symbolic_trace")
+    wrapped = [] if tracing is None else tracing._wrapped_fns_to_patch.items()
+    found = [module_globals.get(name) for (_, name), module_globals in wrapped]
+    if "torchvision.ops" in sys.modules:
+        found += vars(sys.modules["torchvision.ops"]).values()
+    return {f.__code__: f.__name__ for f in found if isinstance(f, FunctionType)}

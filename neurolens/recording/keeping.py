@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from neurolens.recording import compat
 from neurolens.recording.addresses import is_glob, matches
 from neurolens.recording.events import Scope
 from neurolens.recording.recorder import Keep
@@ -12,6 +13,8 @@ from neurolens.recording.scopes import current_recorder
 
 _SUFFIX = re.compile(r"(:\d+|\[[^\]]*\])+$")
 _NUMBER = re.compile(r"_\d+(?=\.|$)")
+# Node names of fx that say less than an address, or something else.
+_FX_NAMES = frozenset(("getitem", "getattr", "truediv", "floordiv", "mod", "invert"))
 
 
 def keep_for(patterns: str | Iterable[str]) -> Keep | bool:
@@ -20,11 +23,33 @@ def keep_for(patterns: str | Iterable[str]) -> Keep | bool:
     if "**" in pool or "*" in pool:
         return True
     stems = tuple(_stem(pattern) for pattern in pool)
+    opened = {module for pattern in pool for module in _opened_by(pattern)}
 
     def keep(scope: Scope, name: str) -> bool:
+        if opened and _module(scope, name) in opened:
+            return True
         return any(_may_match(stem, candidate) for candidate in _candidates(scope, name) for stem in stems)
 
     return keep
+
+
+def _opened_by(pattern: str) -> list[str]:
+    """Return the module where anything may be meant: by an fx node name that does not tell the function."""
+    module, _, name = _stem_end(pattern).rpartition(".")
+    known = name in _FX_NAMES or name.endswith("_") or name in compat.fx_wrapped_codes().values()
+    return [module] if known else []
+
+
+def _stem_end(pattern: str) -> str:
+    """Drop the number at the end of a pattern, and no other."""
+    return re.sub(r"_\d+$", "", _SUFFIX.sub("", pattern))
+
+
+def _module(scope: Scope, name: str) -> str | None:
+    """Return the path of the module in which fx would see the call: for a module's output, where it was called."""
+    if name or scope.path is None:
+        return scope.module_scope.path
+    return None if scope.parent is None else scope.parent.module_scope.path
 
 
 def _stem(pattern: str) -> str:
@@ -52,7 +77,7 @@ def _candidates(scope: Scope, name: str) -> list[str]:
 def _paths(path: str) -> list[str]:
     """Return every path of a module of the model that is being recorded."""
     recorder = current_recorder()
-    twins = {} if recorder is None else recorder.twins
+    twins = {} if recorder is None else recorder.holdings.twins
     return [path, *(other for other, first in twins.items() if first == path)]
 
 

@@ -21,7 +21,8 @@ class Place:
     module: str  # path of the module it is in
     kind: str  # "operation", "composite" or "module"
     passes: list[Event | Scope] = field(default_factory=list)
-    sites: list[Event | Scope] = field(default_factory=list)  # each pass as it was called: the composite folded
+    # each pass as it was called: where a composite is folded into it, the composite
+    sites: list[Event | Scope] = field(default_factory=list)
     composite: str = ""  # address of the composite it is inside
 
 

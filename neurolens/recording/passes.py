@@ -99,7 +99,8 @@ def _loops(code: CodeType) -> tuple[Loop, ...]:
 
 
 @lru_cache(maxsize=65536)
-def _loops_around(code: CodeType, offset: int) -> tuple[Loop, ...]:
+def loops_around(code: CodeType, offset: int) -> tuple[Loop, ...]:
+    """Return the loops of a code object that an instruction is in, inner before outer."""
     return tuple(loop for loop in _loops(code) if loop[0] <= offset <= loop[1])
 
 
@@ -124,7 +125,7 @@ class _Activation:
 
     def loops_repeated(self, offset: int) -> tuple[Loop, ...]:
         """Return the loops that must have jumped back for `offset` to follow the last call."""
-        return tuple(loop for loop in _loops_around(self.code, offset) if loop[0] <= self.last <= loop[1])
+        return tuple(loop for loop in loops_around(self.code, offset) if loop[0] <= self.last <= loop[1])
 
     def advance(self, offset: int) -> None:
         if offset <= self.last:
@@ -135,14 +136,14 @@ class _Activation:
 
     def iteration(self, offset: int, loop: Loop) -> Key:
         """Return what tells this round of `loop` from others: the rounds of it and of all loops around it."""
-        around = _loops_around(self.code, offset)
+        around = loops_around(self.code, offset)
         return tuple((outer, self.rounds[outer]) for outer in around[around.index(loop) :])
 
 
 def _loop_contexts(scope: Scope) -> list[Key]:
     """Return the loop context of every child of a scope."""
     sites = [tuple(reversed(item.site)) for item in scope.children]
-    if not any(_loops_around(code, offset) for site in sites for code, offset, _ in site):
+    if not any(loops_around(code, offset) for site in sites for code, offset, _ in site):
         return [()] * len(sites)
     used: dict[Hashable, dict[Key, dict[Key, list[Hashable]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
@@ -154,7 +155,7 @@ def _loop_contexts(scope: Scope) -> list[Key]:
         _follow(stack, site, numbers)
         mine: list[tuple[Hashable, Key]] = []
         for depth, (code, offset, _) in enumerate(site):
-            for loop in _loops_around(code, offset):
+            for loop in loops_around(code, offset):
                 mine.append(((stack[depth].number, loop), stack[depth].iteration(offset, loop)))
         rounds.append(mine)
         signature = _signature(item)
@@ -214,7 +215,7 @@ def _innermost_loop(stack: list[_Activation], site: Site) -> tuple[int, Loop] | 
     """Return where the call is directly in a loop: the deepest frame with one around the position."""
     for depth in range(len(site) - 1, -1, -1):
         code, offset, _ = site[depth]
-        around = _loops_around(code, offset)
+        around = loops_around(code, offset)
         if around:
             return depth, around[0]
     return None
