@@ -12,7 +12,7 @@ import xarray as xr
 
 from neurolens._version import __version__
 from neurolens.activations.axes import Axes, StimulusAxis, split_axis
-from neurolens.activations.dims import NamedAxes, default_names, input_names, name_axes
+from neurolens.activations.dims import NamedAxes, fill_names, name_axes, name_input
 from neurolens.errors import AddressError, InputError, TraceError, list_names
 from neurolens.recording.addresses import INPUT, Names, Target, results
 from neurolens.recording.events import Event, Recording, Value
@@ -87,9 +87,7 @@ class LayoutPlanner:
         first, *others = target.values
         self._require_stackable(target)
         named = self._named[id(first)]
-        static = self._where[id(first)].axis is None
-        dims = default_names(len(named.shape), named.names, guess=not static)
-        shape = named.shape
+        dims, shape = fill_names(named.names), named.shape
         if others:
             dims, shape = (PASS, *dims), (len(target.values), *shape)
         axes = tuple(self._where[id(value)] for value in target.values)
@@ -113,16 +111,13 @@ class LayoutPlanner:
         parents = [self._named[id(value)] for value in event.inputs() if id(value) in self._named]
         for label, value in results(event).items():
             where = self.axes.of(place.address, number, label)
-            shape = list(value.shape)
-            if where.axis is not None and where.axis < len(shape):
-                shape[where.axis : where.axis + 1] = [where.factor] if where.factor > 1 else []
-            else:
+            if where.axis is not None and where.axis >= len(value.shape):
                 where = replace(where, axis=None)
-            is_input = event.facts.name == INPUT
-            names = input_names(shape, value.dtype) if is_input else name_axes(event, shape, parents)
-            names = names if len(names) == len(shape) else ("",) * len(shape)
             self._where[id(value)] = where
-            self._named[id(value)] = NamedAxes(names, tuple(shape), where.axis, where.factor)
+            if event.facts.name == INPUT:
+                self._named[id(value)] = name_input(value.shape, value.dtype, where)
+            else:
+                self._named[id(value)] = name_axes(event, label, value.shape, where, parents)
 
     def _attrs(self, target: Target, where: StimulusAxis) -> dict[str, Any]:
         event = target.values[0].event

@@ -118,7 +118,9 @@ def _is_fed(event: Event, fed: set[Event]) -> bool:
     if name.startswith("new_") or name.endswith("_like"):
         return False
     sources = leaves(event.args[:1]) if name.endswith("_as") or name == "to" else event.inputs()
-    return any(value.event in fed or (value.base is not None and value.base.event in fed) for value in sources)
+    return any(
+        value.event in fed or (value.base is not None and value.base.event in fed) for value in sources
+    )
 
 
 def _probe(

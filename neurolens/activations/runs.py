@@ -315,9 +315,10 @@ def _label_of(value: Value) -> str:
 def _find(names: Names, address: str) -> Target | None:
     """Find an address of the plan in another recording; None where it did not run."""
     try:
-        return resolve(names, address)
+        target = resolve(names, address)
     except AddressError:
         return None
+    return target if target.address == address else None  # it may be another operation's alias there
 
 
 def _select_known(names: Names, pattern: str) -> list[Target]:
