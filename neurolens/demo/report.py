@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from rich.console import Console
-from rich.padding import Padding
 from rich.syntax import Syntax
 from rich.table import Table
+from rich.text import Text
 
 from neurolens.demo.analysis import Findings, find_best
 from neurolens.demo.settings import TRAINED, UNTRAINED
@@ -39,7 +39,8 @@ def print_report(findings: Findings, files: Iterable[Path], store: Path, console
     console.print(f"  neurolens info {store}", markup=False, highlight=False, soft_wrap=True)
     console.print("  python, with these lines:")
     code = next_lines(findings, store)
-    console.print(Padding(Syntax(code, "python").highlight(code), (0, 0, 0, 4)), soft_wrap=True)
+    for line in Syntax(code, "python").highlight(code).split():
+        console.print(Text("    ") + line, soft_wrap=True)
 
 
 def next_lines(findings: Findings, store: Path) -> str:
@@ -60,7 +61,7 @@ def _make_table(findings: Findings, region: str, words: str) -> Table:
     trained, untrained = (findings.profiles[name].sel({REGION: region}) for name in (TRAINED, UNTRAINED))
     table = Table(title=_title(trained, words), title_justify="left", title_style="bold")
     table.add_column("best operations", no_wrap=True)
-    for column in ("depth", "score", "p", "untrained twin"):
+    for column in ("depth", "score", "p", "untrained"):
         table.add_column(column, justify="right")
     for op in find_best(findings, region, N_SHOWN):
         one = trained.sel({OP: op})
