@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from neurolens.recording.functions import Facts
+from neurolens.recording.gradients import Gradients
 
 # Autocasting in force: for each device type, the dtype.
 Ambient = tuple[tuple[str, torch.dtype], ...]
@@ -33,6 +34,7 @@ class Value:
     device: torch.device
     storage: int
     owner: weakref.ref[torch.Tensor]
+    requires_grad: bool
     version: int = -1
     parameter: str = ""  # its name, where it is a parameter or buffer of the model
     base: Value | None = (
@@ -63,6 +65,7 @@ class Event:
     late: tuple[Value, ...] = ()
     rng: torch.Tensor | None = None
     ambient: Ambient | None = None
+    in_transform: bool = False  # it ran inside vmap, grad or another transform of torch.func
 
     def inputs(self) -> Iterator[Value]:
         """Walk the tensors among the arguments."""
@@ -126,6 +129,8 @@ class Recording:
     tensors: dict[Value, torch.Tensor]  # what was kept
     complete: bool  # False where the call was stopped after the last operation asked for
     readouts: tuple[Readout, ...] = ()
+    gradients: Gradients | None = None
+    returned: Any = None  # what the model returned, where gradients are collected: backward begins there
     twins: Mapping[str, str] = field(default_factory=dict)  # further path of a module -> the path it goes by
 
 

@@ -28,6 +28,7 @@ class Facts:
     `writes` are positions of arguments whose memory is written; `side_writes` likewise, for state that no later
     operation is said to depend on (running statistics). `hands_out` says that memory becomes writable from
     outside torch. `is_random`: it may draw from a generator (what cannot be opened may, too).
+    `reshapes`: it changes in place what a tensor says of itself, not its memory.
     """
 
     function: Any
@@ -37,6 +38,7 @@ class Facts:
     side_writes: tuple[int, ...] = ()
     hands_out: bool = False
     is_random: bool = False
+    reshapes: bool = False
 
 
 def words(text: str) -> frozenset[str]:
@@ -158,6 +160,7 @@ def _find_facts(function: Any) -> Facts:
         side_writes=_STATISTICS.get(name, ()),
         hands_out=isinstance(function, torch.ScriptFunction),
         is_random=compat.is_random(function),
+        reshapes=raw in _METADATA_ONLY,
     )
 
 

@@ -12,6 +12,7 @@ from neurolens.recording.events import Event, Recording, Value, leaves
 from neurolens.recording.functions import words
 from neurolens.recording.graph import Graph
 from neurolens.recording.replay import Kept, NotReplayable, replay
+from neurolens.recording.structures import same
 
 
 class Verdict(Enum):
@@ -47,7 +48,7 @@ _CHOOSES = words(
     adaptive_max_pool2d adaptive_max_pool3d dropout nms roi_align copy slice_scatter select_scatter tril triu
     scaled_dot_product_attention eq ne gt ge lt le any all floor ceil round trunc sign bitwise_and
     bitwise_or and or logical_and logical_or logical_not isnan isinf isfinite nonzero one_hot bucketize
-    searchsorted floor_divide remainder embedding"""
+    searchsorted floor_divide remainder embedding argsort msort"""
 )
 
 
@@ -139,7 +140,7 @@ def _perturbation_finding(event: Event, parent: Value, values: list[Value], kept
 def _changes(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
     """Yield the tensor with other values, ever further from its own."""
     tensor = tensor.detach()
-    if tensor.layout is not torch.strided or tensor.is_quantized:
+    if tensor.is_nested or tensor.layout is not torch.strided or tensor.is_quantized:
         return
     generator = torch.Generator().manual_seed(0)
     if tensor.dtype is torch.bool:
@@ -168,7 +169,12 @@ def _find_reason(event: Event, parent: Value, kept: Kept) -> str:
     """Say why an argument has no effect, if a reason is known; "" if none is."""
     others = [kept[v] for v in event.inputs() if v is not parent and v in kept]
     numbers = [n for n in (*event.args, *event.kwargs.values()) if isinstance(n, int | float)]
-    if parent in event.overwritten or (event.facts.writes and parent in leaves(event.args[:1])):
+    out = event.kwargs.get("out")
+    if (
+        parent in event.overwritten
+        or parent in leaves(out)
+        or (event.facts.writes and parent in leaves(event.args[:1]))
+    ):
         return "its values are overwritten"
     if any(other.numel() and not bool(other.any()) for other in others) or 0 in numbers:
         return "it is multiplied by zero"
@@ -177,22 +183,9 @@ def _find_reason(event: Event, parent: Value, kept: Kept) -> str:
     return ""
 
 
-def same(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """Tell whether two tensors hold the same bits; NaN equals NaN."""
-    if a.shape != b.shape or a.dtype != b.dtype or a.layout != b.layout:
-        return False
-    if a.layout is not torch.strided:
-        a, b = a.to_dense(), b.to_dense()
-    if a.is_quantized:
-        return torch.equal(a.int_repr(), b.int_repr())
-    if torch.equal(a, b):
-        return True
-    return bool(((a == b) | ((a != a) & (b != b))).all())
-
-
 def difference(a: torch.Tensor, b: torch.Tensor) -> float:
     """Return the largest absolute difference; infinite where shapes differ or only one is finite."""
-    if a.shape != b.shape or a.layout is not torch.strided or a.is_quantized:
+    if a.is_nested or b.is_nested or a.shape != b.shape or a.layout is not torch.strided or a.is_quantized:
         return float("inf")
     kind = torch.complex128 if a.is_complex() or b.is_complex() else torch.float64
     gap = (a.to(kind) - b.to(kind)).abs()

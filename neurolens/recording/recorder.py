@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import inspect
 import sys
+import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from itertools import count
+from collections.abc import Callable, Mapping
 from types import FrameType, FunctionType
 from typing import Any
 
@@ -18,7 +18,10 @@ from neurolens.errors import TraceError
 from neurolens.recording import compat, scopes
 from neurolens.recording.events import Event, Readout, Recording, Scope, Site, Value, leaves
 from neurolens.recording.functions import Facts, Kind, facts_of
-from neurolens.recording.structures import list_tensors
+from neurolens.recording.gradients import Gradients
+from neurolens.recording.holdings import Holdings, name_arguments
+from neurolens.recording.memory import Memory
+from neurolens.recording.structures import list_tensors, same
 
 Keep = Callable[[Scope, str], bool]  # may the operation `name` in this scope be asked for?
 
@@ -38,6 +41,7 @@ def record(
     *,
     keep: Keep | bool = True,
     stop_after: int | None = None,
+    gradients: bool = False,
 ) -> Recording:
     """Call `model` once and record what it does.
 
@@ -51,6 +55,8 @@ def record(
         Which activations to hold: all, none, or a function that says which may be asked for.
     stop_after
         Stop once this many events are recorded.
+    gradients
+        Collect, in a later backward, the gradient of everything that is kept.
 
     Returns
     -------
@@ -66,26 +72,30 @@ def record(
         raise TraceError(
             "A recording is running in this thread already: a trace inside a trace is not defined."
         )
-    return Recorder(model, keep, stop_after).run(args, dict(kwargs or {}))
+    collected = Gradients() if gradients else None
+    return Recorder(model, keep, stop_after, collected).run(args, dict(kwargs or {}))
 
 
 class Recorder(TorchFunctionMode):
     """The function mode that records. One recorder records one call."""
 
-    def __init__(self, model: Callable[..., Any], keep: Keep | bool, stop_after: int | None) -> None:
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        keep: Keep | bool = True,
+        stop_after: int | None = None,
+        gradients: Gradients | None = None,
+    ) -> None:
         super().__init__()
         self.model = model
         self.keep = keep
         self.stop_after = sys.maxsize if stop_after is None else stop_after
         self.events: list[Event] = []
         self.values: dict[int, Value] = {}  # id of a living tensor -> its latest value
-        self.tensors: dict[Value, torch.Tensor] = {}
-        self.kept: dict[int, list[Value]] = {}  # storage -> what is kept of it by reference
-        self.writers: dict[int, Event] = {}  # storage -> the event that last wrote it
-        self.paths = _module_paths(model)
-        self.twins = _module_twins(model)
-        self.owned = _owned_tensors(model)
-        self.adopted: dict[tuple[Any, ...], str] = {}  # modules that the model does not hold
+        self.memory = Memory()
+        self.gradients = gradients
+        self.holdings = Holdings(model)
+        self.appending = threading.Lock()
         self.opened: dict[int, FunctionType] = {}
         self.globals: dict[int, dict[str, Any]] = {}
         self.readouts: list[Readout] = []
@@ -93,6 +103,7 @@ class Recorder(TorchFunctionMode):
         self.scope = self.root
         self.here: Site = ()  # where the call being recorded stands
         self.wanted: dict[tuple[str, str], bool] = {}
+        self.open = [True]  # shared with the recorders of further threads
 
     # ------------------------------------------------------------------ the whole call
 
@@ -102,7 +113,7 @@ class Recorder(TorchFunctionMode):
             inputs = self._record_inputs(args, kwargs)
         complete = True
         out: Any = None
-        with scopes.watch_modules(self), compat.eager():
+        with scopes.watch_calls(self), compat.eager():
             compat.push_mode(self)
             try:
                 if len(self.events) >= self.stop_after:
@@ -119,31 +130,33 @@ class Recorder(TorchFunctionMode):
             output = self.lift(out) if complete else None
             if self._wants_address(self.root, "output"):
                 self._hold_all(output, out)
+            self.memory.settle()
         if not isinstance(self.model, torch.nn.Module):
             self.root.out, self.root.stop = output, len(self.events)
-        paths = tuple(path for path in self.paths.values() if path)
-        recording = Recording(
-            self.root,
-            self.events,
-            inputs,
-            output,
-            paths,
-            self.tensors,
-            complete,
-            tuple(self.readouts),
-            self.twins,
-        )
         self.values.clear()
-        self.kept.clear()
-        return recording
+        self.open[0] = False
+        return Recording(
+            root=self.root,
+            events=self.events,
+            inputs=inputs,
+            output=output,
+            module_paths=tuple(path for path in self.holdings.paths.values() if path),
+            tensors=self.memory.tensors,
+            complete=complete,
+            readouts=tuple(self.readouts),
+            twins=self.holdings.twins,
+            gradients=self.gradients,
+            returned=out if self.gradients is not None else None,
+        )
 
     def _record_inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        names = _argument_names(self.model, len(args))
+        names = name_arguments(self.model, len(args))
         named = dict(zip(names, args, strict=True)) | kwargs
         inputs = {}
         for name, value in named.items():
             event = Event(-1, _INPUT, self.root, ())
-            keep = self._wants(_INPUT) or self._wants_address(self.root, f"{_INPUT.name}.{name}")
+            labels = (f"{_INPUT.name}.{name}", name)  # its address among several, and its fx node name
+            keep = self._wants(_INPUT) or any(self._wants_address(self.root, label) for label in labels)
             event.out = self._register(value, event, keep)
             if any(True for _ in leaves(event.out)):
                 self._append(event)
@@ -172,9 +185,12 @@ class Recorder(TorchFunctionMode):
             if facts.is_random:
                 event.rng = torch.get_rng_state()
             event.ambient = compat.autocasting()
+            event.in_transform = compat.in_transform()
             touched = self._touched(facts, args, kwargs)
             if touched:
-                self._preserve(touched)
+                self.memory.preserve(touched)
+                if facts.hands_out:
+                    self.memory.expose(touched)
         out = func(*args, **kwargs)
         if kind is Kind.READOUT:
             self._record_readout(event, out)
@@ -182,6 +198,33 @@ class Recorder(TorchFunctionMode):
         with compat.unobserved():
             self._finish(event, out, touched)
         return out
+
+    def run_opaque(
+        self, function: Any, run: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Record compiled code that cannot be opened as one operation; it may write what it is given."""
+        facts = Facts(function, "scripted", Kind.OPERATION, hands_out=True, is_random=True)
+        with compat.unobserved():
+            self.here = self._site(None, sys._getframe(2))
+            event = Event(-1, facts, self.scope, self.here, self.lift(args), self.lift(kwargs))
+            event.rng = torch.get_rng_state()
+            given = list_tensors((args, kwargs))
+            self.memory.preserve(given)
+            self.memory.expose(given)
+        compat.pop_mode()
+        try:
+            out = run(*args, **kwargs)
+        finally:
+            compat.push_mode(self)
+        with compat.unobserved():
+            self._finish(event, out, [])
+        return out
+
+    def fork(self) -> Recorder:
+        """Return a recorder for a thread that is started here: it records into this one, in this scope."""
+        twin = copy.copy(self)
+        twin.__class__ = _ThreadRecorder
+        return twin
 
     def _record_readout(self, event: Event, out: Any) -> None:
         values = tuple(event.inputs())
@@ -194,6 +237,8 @@ class Recorder(TorchFunctionMode):
         event.out = self._register(out, event, keep)
         if touched:
             self._record_writes(event, out, touched, keep)
+        elif event.facts.reshapes:
+            self.memory.restore_versions(list_tensors(out))
         if not event.written and not any(True for _ in leaves(event.out)):
             return
         self._append(event)
@@ -201,8 +246,9 @@ class Recorder(TorchFunctionMode):
             raise _Stop
 
     def _append(self, event: Event) -> None:
-        event.index = len(self.events)
-        self.events.append(event)
+        with self.appending:
+            event.index = len(self.events)
+            self.events.append(event)
         event.scope.children.append(event)
 
     def _run_composite(
@@ -256,32 +302,10 @@ class Recorder(TorchFunctionMode):
         """Open the scope of a module call."""
         outer = self.scope
         site = self._site(None, caller) if outer.frame is not None else ()
-        path = self.paths.get(id(module))
-        if path is None:
-            path = self._adopt(module, outer.module_scope.path or "", site)
+        path = self.holdings.path_of(module, outer.module_scope.path or "", site)
         inner = Scope(outer, site, path, None, frame, len(self.events), module)
         self.scope = inner
         return inner
-
-    def _adopt(self, module: torch.nn.Module, owner: str, site: Site) -> str:
-        """Name a module that the model does not hold: by its class, below the module that calls it.
-
-        One with weights is itself wherever it is called. One without is known by the place of the call, since a
-        new one may be made each time.
-        """
-        stem = _join(owner, type(module).__name__)
-        stateless = not module._parameters and not module._buffers and not module._modules
-        key = (stem, *((code, offset) for code, offset, _ in site)) if stateless else (id(module),)
-        path = self.adopted.get(key)
-        if path is None:
-            taken = {*self.paths.values(), *self.adopted.values()}
-            path = next(name for name in _numbered(stem) if name not in taken)
-            self.adopted[key] = path
-        for below, child in module.named_modules():
-            self.paths.setdefault(id(child), _join(path, below))
-        for identity, name in _owned_tensors(module).items():
-            self.owned.setdefault(identity, _join(path, name))
-        return path
 
     def leave(self, inner: Scope, out: Any) -> None:
         """Close the scope of a module call: its output is the event that made the tensor it returns."""
@@ -317,14 +341,7 @@ class Recorder(TorchFunctionMode):
     def lift(self, structure: Any) -> Any:
         """Copy nested arguments with the latest Value in the place of each tensor."""
         if isinstance(structure, torch.Tensor):
-            value = self.values.get(id(structure))
-            if value is None or value.owner() is not structure:
-                return self._orphan(structure)
-            if self.writers:
-                writer = self.writers.get(value.storage)
-                if writer is not None and writer.index > value.event.index:
-                    return self._rewritten(structure, value, writer)
-            return value
+            return self._latest(structure)
         kind = type(structure)
         if kind in _ATOMS:
             return structure
@@ -342,6 +359,20 @@ class Recorder(TorchFunctionMode):
         if dataclasses.is_dataclass(structure) and not isinstance(structure, type):
             return {f.name: self.lift(getattr(structure, f.name)) for f in dataclasses.fields(structure)}
         return structure
+
+    def _latest(self, tensor: torch.Tensor) -> Value:
+        """Return what a tensor is now: as it was made, or as a write through other memory left it."""
+        value = self.values.get(id(tensor))
+        if value is None or value.owner() is not tensor:
+            return self._orphan(tensor)
+        memory = self.memory
+        if memory.writers:
+            writer = memory.writers.get(value.storage)
+            if writer is not None and writer.index > value.event.index:
+                return self._rewritten(tensor, value, writer)
+        if memory.exposed and value.storage in memory.exposed:
+            return self._recheck(tensor, value)
+        return value
 
     def _register(self, structure: Any, event: Event, keep: bool) -> Any:
         """Like lift, for what an event made: each tensor gets a new Value."""
@@ -365,24 +396,28 @@ class Recorder(TorchFunctionMode):
         return structure
 
     def _value(self, tensor: torch.Tensor, event: Event, keep: bool) -> Value:
-        key = compat.storage_key(tensor)
-        value = Value(event, tensor.shape, tensor.dtype, tensor.device, key, weakref.ref(tensor))
-        if key in self.writers and event.facts is not _SOURCE and not self._shares_memory(event, key):
-            del self.writers[key]  # new memory where older memory used to be
+        seen = compat.physical(tensor)
+        key = compat.storage_key(seen)
+        value = Value(
+            event, compat.shape(seen), seen.dtype, seen.device, key, weakref.ref(tensor), tensor.requires_grad
+        )
+        writers = self.memory.writers
+        if key in writers and event.facts is not _SOURCE and not self._shares_memory(event, key):
+            del writers[key]  # new memory where older memory used to be
+            self.memory.exposed.discard(key)
         if keep:
             self._hold(value, tensor)
         self.values[id(tensor)] = value
         return value
 
     def _hold(self, value: Value, tensor: torch.Tensor) -> None:
-        """Keep a value by reference: an alias, so that changes of the user's object do not reach it."""
-        self.tensors[value] = tensor.detach()
-        value.version = compat.version(tensor)
-        self.kept.setdefault(value.storage, []).append(value)
+        self.memory.hold(value, tensor)
+        if self.gradients is not None and tensor.requires_grad:
+            self.gradients.watch(value, tensor)
 
     def _hold_all(self, lifted: Any, structure: Any) -> None:
         for value, tensor in zip(leaves(lifted), list_tensors(structure), strict=True):
-            if value not in self.tensors:
+            if value not in self.memory.tensors:
                 self._hold(value, tensor)
 
     def _orphan(self, tensor: torch.Tensor) -> Value:
@@ -390,11 +425,9 @@ class Recorder(TorchFunctionMode):
         event = Event(-1, _SOURCE, self.scope, self.here)
         value = self._value(tensor, event, keep=False)
         event.out = value
-        value.parameter = self.owned.get(id(tensor), "")
-        if value.parameter:
-            self.tensors[value] = tensor
-        else:
-            self._hold(value, tensor)
+        value.parameter = self.holdings.owned.get(id(tensor), "")
+        self._hold(value, tensor)
+        if not value.parameter:
             self._append(event)
         return value
 
@@ -418,29 +451,32 @@ class Recorder(TorchFunctionMode):
             touched.extend(list_tensors(kwargs["out"]))
         return touched
 
-    def _preserve(self, touched: list[torch.Tensor]) -> None:
-        """Copy on write: clone what is kept of this memory before it changes."""
-        for tensor in touched:
-            for value in self.kept.pop(compat.storage_key(tensor), ()):
-                self.tensors[value] = copy = self.tensors[value].clone()
-                value.version = compat.version(copy)
-
     def _record_writes(self, event: Event, out: Any, touched: list[torch.Tensor], keep: bool) -> None:
         facts = event.facts
-        if facts.side_writes and not facts.writes:
+        if not facts.writes and not event.kwargs.get("out"):
             return
         returned = {id(tensor) for tensor in list_tensors(out)}
         silent = [tensor for tensor in touched if id(tensor) not in returned]
         event.overwritten = tuple(self.lift(silent))
         event.written = tuple(self._value(tensor, event, keep) for tensor in silent)
-        for tensor in touched:
-            self.writers[compat.storage_key(tensor)] = event
+        self.memory.note_writes(touched, event)
 
     def _rewritten(self, tensor: torch.Tensor, before: Value, writer: Event) -> Value:
         """Give a tensor whose memory was written by way of another tensor the value that the write left in it."""
-        after = self._value(tensor, writer, keep=before in self.tensors)
+        after = self._value(tensor, writer, keep=before in self.memory.tensors)
         after.base = before
         writer.late += (after,)
+        return after
+
+    def _recheck(self, tensor: torch.Tensor, value: Value) -> Value:
+        """Compare memory that others can write with what was kept of it: a change is a source."""
+        kept = self.memory.tensors.get(value)
+        if kept is None or same(kept, tensor):
+            return value
+        event = Event(-1, _SOURCE, self.scope, self.here)
+        event.out = after = self._value(tensor, event, keep=True)
+        after.base = value
+        self._append(event)
         return after
 
     def _shares_memory(self, event: Event, key: int) -> bool:
@@ -462,6 +498,17 @@ class Recorder(TorchFunctionMode):
 
     def _wants_address(self, scope: Scope, name: str) -> bool:
         return self.keep is not False and self.keep is not True and self.keep(scope, name)
+
+
+class _ThreadRecorder(Recorder):
+    """Records a further thread; when the recording is over it lets everything pass."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if not self.open[0]:
+            return func(*args, **(kwargs or {}))
+        return super().__torch_function__(func, types, args, kwargs)
 
 
 _ATOMS = frozenset(_PLAIN)
@@ -496,51 +543,3 @@ def _field_names(result: Any) -> tuple[str, ...]:
     """Return the field names of one of torch's named results, in their order."""
     names: tuple[str, ...] = type(result).__match_args__
     return names
-
-
-def _module_paths(model: Any) -> dict[int, str]:
-    if not isinstance(model, torch.nn.Module):
-        return {}
-    return {id(module): path for path, module in model.named_modules()}
-
-
-def _module_twins(model: Any) -> dict[str, str]:
-    """Return the further paths of modules that a model holds in several places, each with the path they go by."""
-    if not isinstance(model, torch.nn.Module):
-        return {}
-    paths = _module_paths(model)
-    every = model.named_modules(remove_duplicate=False)
-    return {path: paths[id(module)] for path, module in every if paths[id(module)] != path}
-
-
-def _owned_tensors(model: Any) -> dict[int, str]:
-    if not isinstance(model, torch.nn.Module):
-        return {}
-    owned: dict[int, str] = {}
-    for path, module in model.named_modules():
-        for group in (module._parameters, module._buffers):
-            for name, tensor in group.items():
-                if tensor is not None:
-                    owned.setdefault(id(tensor), _join(path, name))
-    return owned
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path and name else path or name
-
-
-def _numbered(stem: str) -> Iterator[str]:
-    """Count names as addresses are counted: the first is bare."""
-    yield stem
-    yield from (f"{stem}_{number}" for number in count(1))
-
-
-def _argument_names(model: Any, count: int) -> list[str]:
-    """Return names for the positional arguments: the parameters of forward, or their positions."""
-    target = model.forward if isinstance(model, torch.nn.Module) else model
-    try:
-        parameters = list(inspect.signature(target).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
-    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][:count]
-    return names + [str(position) for position in range(len(names), count)]

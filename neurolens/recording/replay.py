@@ -42,6 +42,8 @@ def replay(event: Event, kept: Kept, changed: Kept | None = None) -> list[torch.
     """
     if event.facts.function is None:
         raise NotReplayable("made outside the recording")
+    if event.in_transform:
+        raise NotReplayable("it ran inside a transform of torch.func (vmap, grad ...)")
     supply = _Supply(kept, changed or {}, copies=_writes(event))
     with compat.unobserved(), torch.no_grad(), compat.autocast_as(event.ambient), torch.random.fork_rng():
         if event.rng is not None:
@@ -54,7 +56,12 @@ def replay(event: Event, kept: Kept, changed: Kept | None = None) -> list[torch.
 def _writes(event: Event) -> bool:
     facts = event.facts
     return bool(
-        facts.writes or facts.side_writes or facts.hands_out or event.overwritten or "out" in event.kwargs
+        facts.writes
+        or facts.side_writes
+        or facts.reshapes
+        or facts.hands_out
+        or event.overwritten
+        or "out" in event.kwargs
     )
 
 
@@ -83,5 +90,8 @@ class _Supply:
             tensor = self.changed.get(value, self.kept.get(value))
             if tensor is None:
                 raise NotReplayable("an argument was not kept")
-            self.given[value] = tensor.clone() if self.copies else tensor
+            given = tensor.clone() if self.copies else tensor.detach()
+            if value.requires_grad and not given.requires_grad:  # some kernels are chosen by it
+                given = given.requires_grad_()
+            self.given[value] = given
         return self.given[value]

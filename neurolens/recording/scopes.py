@@ -1,10 +1,15 @@
-"""Which module is running: `nn.Module.__call__` is watched while a recording lasts, and only in its threads."""
+"""What a function mode is not told of: module calls, scripted code, `Tensor.set_`, new threads.
+
+Their entry points are replaced while a recording lasts. The switch is process-wide and counted; in threads that
+are not recorded the replaced functions do what they always do.
+"""
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +22,12 @@ if TYPE_CHECKING:
 
 _lock = threading.Lock()
 _watchers = 0
-_plain_call: Any = None
 _local = threading.local()
+
+_plain_call: Callable[..., Any] = torch.nn.Module.__call__
+_plain_start: Callable[..., Any] = threading.Thread.start
+_plain_script: Callable[..., Any] = torch.ScriptFunction.__call__
+_plain_set: Callable[..., Any] = torch.Tensor.set_
 
 
 def current_recorder() -> Recorder | None:
@@ -26,14 +35,19 @@ def current_recorder() -> Recorder | None:
     return getattr(_local, "recorder", None)
 
 
+def _listening() -> Recorder | None:
+    """Return the recorder of this thread if calls into torch would reach it now."""
+    recorder: Recorder | None = getattr(_local, "recorder", None)
+    return recorder if recorder is not None and compat.is_mode_active(recorder) else None
+
+
 @contextmanager
-def watch_modules(recorder: Recorder) -> Iterator[None]:
-    """Tell `recorder` of every module call in this thread. The switch is process-wide and counted."""
-    global _watchers, _plain_call
+def watch_calls(recorder: Recorder) -> Iterator[None]:
+    """Tell `recorder` of the calls in this thread, and in threads that are started from it."""
+    global _watchers
     with _lock:
         if _watchers == 0:
-            _plain_call = torch.nn.Module.__call__
-            torch.nn.Module.__call__ = _watched_call  # type: ignore[method-assign]
+            _replace()
         _watchers += 1
     _local.recorder = recorder
     try:
@@ -43,18 +57,73 @@ def watch_modules(recorder: Recorder) -> Iterator[None]:
         with _lock:
             _watchers -= 1
             if _watchers == 0:
-                torch.nn.Module.__call__ = _plain_call  # type: ignore[method-assign]
+                _put_back()
+
+
+def _replace() -> None:
+    global _plain_call, _plain_start
+    _plain_call, _plain_start = torch.nn.Module.__call__, threading.Thread.start
+    torch.nn.Module.__call__ = _watched_call  # type: ignore[method-assign]
+    torch.ScriptFunction.__call__ = _watched_script  # type: ignore[method-assign]
+    torch.Tensor.set_ = _watched_set  # type: ignore[method-assign,assignment]
+    threading.Thread.start = _watched_start  # type: ignore[method-assign]
+
+
+def _put_back() -> None:
+    torch.nn.Module.__call__ = _plain_call  # type: ignore[method-assign]
+    torch.ScriptFunction.__call__ = _plain_script  # type: ignore[method-assign]
+    del torch.Tensor.set_  # it is inherited
+    threading.Thread.start = _plain_start  # type: ignore[method-assign]
 
 
 def _watched_call(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
-    recorder = getattr(_local, "recorder", None)
-    if recorder is None or not compat.is_mode_active(recorder):
+    recorder = _listening()
+    if recorder is None:
         return _plain_call(self, *args, **kwargs)
     # a frame among its own locals would be a circle, and hold the recorder until the garbage collector comes
     scope = recorder.enter(self, sys._getframe(1), sys._getframe())
     try:
-        out = _plain_call(self, *args, **kwargs)
+        if isinstance(self, torch.jit.ScriptModule):
+            out = recorder.run_opaque(self, functools.partial(_plain_call, self), args, kwargs)
+        else:
+            out = _plain_call(self, *args, **kwargs)
         recorder.leave(scope, out)
     finally:
         recorder.close(scope)
     return out
+
+
+def _watched_script(self: Any, *args: Any, **kwargs: Any) -> Any:
+    recorder = _listening()
+    if recorder is None:
+        return _plain_script(self, *args, **kwargs)
+    return recorder.run_opaque(self, functools.partial(_plain_script, self), args, kwargs)
+
+
+def _watched_set(self: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+    recorder = _listening()
+    if recorder is None:
+        return _plain_set(self, *args, **kwargs)
+    return recorder.__torch_function__(_plain_set, (), (self, *args), kwargs)
+
+
+def _watched_start(self: threading.Thread) -> None:
+    recorder = _listening()
+    if recorder is not None:
+        self.run = _recorded_run(self.run, recorder.fork())  # type: ignore[method-assign]
+    _plain_start(self)
+
+
+def _recorded_run(run: Callable[[], None], recorder: Recorder) -> Callable[[], None]:
+    """Return what a thread runs, inside the recording. A thread that outlives it finds its recorder closed."""
+
+    def recorded() -> None:
+        _local.recorder = recorder
+        compat.push_mode(recorder)
+        try:
+            run()
+        finally:
+            compat.pop_mode()
+            _local.recorder = None
+
+    return recorded

@@ -20,3 +20,18 @@ def list_tensors(structure: Any) -> list[torch.Tensor]:
     if dataclasses.is_dataclass(structure) and not isinstance(structure, type):
         return [t for f in dataclasses.fields(structure) for t in list_tensors(getattr(structure, f.name))]
     return []
+
+
+def same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Tell whether two tensors hold the same bits; NaN equals NaN."""
+    if a.is_nested or b.is_nested:
+        return a.is_nested and b.is_nested and all(map(same, a.unbind(), b.unbind()))
+    if a.shape != b.shape or a.dtype != b.dtype or a.layout != b.layout:
+        return False
+    if a.layout is not torch.strided:
+        a, b = a.to_dense(), b.to_dense()
+    if a.is_quantized:
+        return torch.equal(a.int_repr(), b.int_repr())
+    if torch.equal(a, b):
+        return True
+    return bool(((a == b) | ((a != a) & (b != b))).all())

@@ -13,8 +13,8 @@ import torch
 from neurolens.recording import compat
 from neurolens.recording.events import Recording, Value, leaves
 from neurolens.recording.graph import Graph
-from neurolens.recording.proofs import Finding, Verdict, difference, prove_perturbation, prove_replay, same
-from neurolens.recording.structures import list_tensors
+from neurolens.recording.proofs import Finding, Verdict, difference, prove_perturbation, prove_replay
+from neurolens.recording.structures import list_tensors, same
 from neurolens.recording.witness import Testimony, run_witnessed
 
 
@@ -153,19 +153,31 @@ def _fast_path_differences(
 
 @contextmanager
 def _restored(model: Callable[..., Any], recording: Recording) -> Iterator[None]:
-    """Run from the random state of the recording; leave buffers and random state as they are."""
-    buffers = list(model.buffers()) if isinstance(model, torch.nn.Module) else []
+    """Run from the buffers and the random state of the recording; leave both as they are."""
+    named = dict(model.named_buffers()) if isinstance(model, torch.nn.Module) else {}
+    buffers = list(named.values())
     copies = [buffer.clone() for buffer in buffers]
+    first: dict[str, torch.Tensor] = {}
+    for value, tensor in recording.tensors.items():
+        if value.parameter in named:
+            first.setdefault(value.parameter, tensor)
     state = next((event.rng for event in recording.events if event.rng is not None), None)
     try:
         with torch.random.fork_rng():
             if state is not None:
                 torch.set_rng_state(state)
+            _write({named[name]: tensor for name, tensor in first.items()})
             yield
     finally:
-        with torch.no_grad():
-            for buffer, copy in zip(buffers, copies, strict=True):
-                buffer.copy_(copy)
+        _write(dict(zip(buffers, copies, strict=True)))
+
+
+def _write(contents: Mapping[torch.Tensor, torch.Tensor]) -> None:
+    """Write into buffers, only where something differs: what is kept of the others stays valid."""
+    with torch.no_grad():
+        for buffer, content in contents.items():
+            if not same(buffer, content):
+                buffer.copy_(content)
 
 
 def count_verdicts(findings: tuple[Finding, ...]) -> Counter[Verdict]:

@@ -6,19 +6,19 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from neurolens.recording import scopes
+from neurolens.recording import compat, memory, recorder, scopes, structures
 from neurolens.recording.events import Recording
 from neurolens.recording.recorder import Recorder
 
-_OPERATION: CodeType = Recorder.__torch_function__.__code__
+_OPERATIONS = frozenset({Recorder.__torch_function__.__code__, Recorder.run_opaque.__code__})
 _OUTSIDE = frozenset({Recorder.run.__code__, Recorder._run_composite.__code__, scopes._watched_call.__code__})
-_OWN_FILES = frozenset({code.co_filename for code in (_OPERATION, scopes._watched_call.__code__)})
+_OWN_FILES = frozenset(module.__file__ for module in (compat, memory, recorder, scopes, structures))
 _BACKWARD = "_engine_run_backward"
 
 
@@ -38,14 +38,14 @@ class _Witness(TorchDispatchMode):
     supports_higher_order_operators = True
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.testimony = Testimony()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         self._place(func, sys._getframe(1))
-        with torch._C.DisableTorchFunction():  # type: ignore[no-untyped-call]
+        with torch._C.DisableTorchFunction():
             return func(*args, **(kwargs or {}))
 
     def _place(self, func: Any, frame: FrameType | None) -> None:
@@ -54,7 +54,7 @@ class _Witness(TorchDispatchMode):
         while frame is not None:
             code = frame.f_code
             backward = backward or code.co_name == _BACKWARD
-            if code is _OPERATION:
+            if code in _OPERATIONS:
                 self.testimony.inside += 1
                 return
             if code in _OUTSIDE:
@@ -75,7 +75,6 @@ def run_witnessed(
 ) -> tuple[Recording, Testimony]:
     """Record a call with the witness beside it, apart from the recording that is kept."""
     witness = _Witness()
-    recorder = Recorder(model, True, None)
     with witness:
-        recording = recorder.run(args, dict(kwargs))
+        recording = Recorder(model).run(args, dict(kwargs))
     return recording, witness.testimony
