@@ -163,9 +163,14 @@ def read_values(
             f"{layout.address!r} ran {len(values)} times here and {layout.n_passes} times for other stimuli, so "
             "its passes are not one array. Ask for single passes (':1')."
         )
+    return arrange(layout, [kept_tensor(recording, value, layout.address) for value in values], n_stimuli)
+
+
+def arrange(layout: Layout, tensors: Sequence[torch.Tensor], n_stimuli: int) -> torch.Tensor:
+    """Bring the tensors of all passes into the order of the array: stimulus first, passes stacked."""
     parts = []
-    for value, where in zip(values, layout.axes, strict=True):
-        tensor = split_axis(kept_tensor(recording, value, layout.address), n_stimuli, where)
+    for tensor, where in zip(tensors, layout.axes, strict=True):
+        tensor = split_axis(tensor, n_stimuli, where)
         if where.axis is not None:
             tensor = tensor.movedim(where.axis + (0 if where.stimulus_major else 1), 0)
         parts.append(tensor)
@@ -196,6 +201,12 @@ def kept_tensor(recording: Recording, value: Value, address: str) -> torch.Tenso
     return tensor
 
 
+def is_array(tensor: torch.Tensor) -> bool:
+    """Tell whether a tensor is plain numbers: not sparse, nested, quantised or without data."""
+    strided = tensor.layout is torch.strided and not tensor.is_nested
+    return strided and not tensor.is_quantized and tensor.device.type != "meta"
+
+
 def to_numpy(tensor: torch.Tensor, dtype: np.dtype[Any] | None = None) -> np.ndarray[Any, Any]:
     """Return a tensor as a numpy array on the CPU; bfloat16 as float32, which holds it exactly.
 
@@ -205,7 +216,7 @@ def to_numpy(tensor: torch.Tensor, dtype: np.dtype[Any] | None = None) -> np.nda
         If the tensor is of a kind that has no array (sparse, quantised, meta).
     """
     tensor = tensor.detach()
-    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type == "meta":
+    if not is_array(tensor):
         raise InputError(
             f"A tensor of layout {tensor.layout}, dtype {tensor.dtype} on {tensor.device} has no plain array: "
             "read `.tensor` and convert it yourself."

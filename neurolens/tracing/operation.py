@@ -69,6 +69,17 @@ class Node:
         return self.trace.read_tensor(self.address)
 
     @property
+    def gradient(self) -> xr.DataArray:
+        """The gradient of the activation, after a backward from `trace.outputs`: labelled as the activation.
+
+        Raises
+        ------
+        TraceError
+            If the trace collects none, or none has reached it.
+        """
+        return self.trace.read_gradient(self.address)
+
+    @property
     def shape(self) -> torch.Size:
         """Shape of the tensor, as torch has it."""
         return self._value.shape

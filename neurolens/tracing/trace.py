@@ -12,19 +12,18 @@ import pandas as pd
 import torch
 import xarray as xr
 
-from neurolens.activations import Activations
 from neurolens.activations.assemble import (
     LayoutPlanner,
     Provenance,
+    arrange,
     kept_tensor,
     label_array,
-    read_values,
     to_numpy,
 )
 from neurolens.activations.axes import Axes, find_axes
 from neurolens.activations.batches import Call, as_call, count_stimuli
 from neurolens.activations.collection import Ops
-from neurolens.errors import AddressError
+from neurolens.errors import AddressError, TraceError
 from neurolens.models import Model, as_model, hash_weights
 from neurolens.recording.addresses import (
     Names,
@@ -40,11 +39,14 @@ from neurolens.recording.events import Event, Recording, Scope, Value, leaves
 from neurolens.recording.graph import Graph, build_graph
 from neurolens.recording.keeping import keep_for
 from neurolens.recording.recorder import record
+from neurolens.recording.structures import list_tensors
 from neurolens.recording.validation import prove
 from neurolens.schema import STIMULUS
 from neurolens.stimuli import Stimuli
 from neurolens.tracing import drawing, tables
+from neurolens.tracing.labelling import TracedActivations
 from neurolens.tracing.operation import Module, Operation
+from neurolens.tracing.readouts import Readout, list_readouts, warn_of_readouts
 from neurolens.tracing.report import Report
 
 Choice = Ops | Callable[[Operation], bool] | None
@@ -56,6 +58,7 @@ def trace(
     *,
     keep: Choice = "**",
     seed: int | None = None,
+    gradients: bool = False,
     batch_axis: int = 0,
 ) -> Trace:
     """Run a model once and record every tensor operation.
@@ -75,6 +78,9 @@ def trace(
         takes an Operation, or None to hold none. The structure is always recorded in full.
     seed
         Seed torch's generators for this run alone; they are restored afterwards.
+    gradients
+        Collect gradients: after your own backward from `trace.outputs`, `operation.gradient` is that of each kept
+        activation that requires one. Until the trace is released, hooks stay on the tensors.
     batch_axis
         Axis of the inputs that counts stimuli.
 
@@ -82,6 +88,12 @@ def trace(
     -------
     Trace
         Mapping from address to Operation, in execution order.
+
+    Warns
+    -----
+    NeurolensWarning
+        At the user's line, where values leave torch for Python (`.item()`, `.numpy()`, `if tensor:` ...): what
+        Python makes of them is not in the graph. `trace.readouts` lists them.
 
     Raises
     ------
@@ -109,12 +121,13 @@ def trace(
     patterns = None if keep is None or callable(keep) else keep
     rule = callable(keep) if patterns is None else keep_for(patterns)
     if seed is None:
-        recording = record(loaded.module, call.args, call.kwargs, keep=rule)
+        recording = record(loaded.module, call.args, call.kwargs, keep=rule, gradients=gradients)
     else:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            recording = record(loaded.module, call.args, call.kwargs, keep=rule)
+            recording = record(loaded.module, call.args, call.kwargs, keep=rule, gradients=gradients)
     found = Trace(recording, loaded, call, coords, batch_axis)
+    warn_of_readouts(found)
     if callable(keep):
         found.drop_all_but(address for address, operation in found.items() if keep(operation))
     elif patterns is not None and rule is not True:
@@ -212,8 +225,15 @@ class Trace(Mapping[str, Operation]):
 
     @property
     def outputs(self) -> Mapping[str, torch.Tensor]:
-        """The tensors that came out, by address; those that were kept."""
+        """The tensors that came out, by address; those that were kept. With gradients=True backward begins here."""
+        if self.recording.gradients is not None:
+            return dict(zip(self.names.outputs, list_tensors(self.recording.returned), strict=True))
         return self._tensors(self.names.outputs)
+
+    @property
+    def readouts(self) -> tuple[Readout, ...]:
+        """Where values left torch for Python, in order: the function, the tensors, the line, and what `bool` said."""
+        return list_readouts(self)
 
     @property
     def steps(self) -> tuple[Operation, ...]:
@@ -334,6 +354,21 @@ class Trace(Mapping[str, Operation]):
             )
         return kept_tensor(self.recording, target.values[0], address)
 
+    def read_gradient(self, address: str) -> xr.DataArray:
+        """Return the gradient of an activation, labelled as the activation is."""
+        collected = self.recording.gradients
+        if collected is None:
+            raise TraceError("This trace collects no gradients. Trace again with gradients=True.")
+        target = resolve(self.names, address)
+        if any(value not in collected.of for value in target.values):
+            raise TraceError(
+                f"There is no gradient of {address!r} yet, or none reaches it. Run backward from trace.outputs; "
+                "what does not require a gradient, or was not kept, has none."
+            )
+        layout = self.planner.plan(target)
+        values = to_numpy(arrange(layout, [collected.of[value] for value in target.values], self.n_stimuli))
+        return label_array(layout, values, self.stimulus_coords())
+
     def place_of(self, address: str) -> Place:
         """Return the place an address is about."""
         return split_address(self.names, address)[0]
@@ -397,37 +432,6 @@ class Trace(Mapping[str, Operation]):
     def _tensors(self, values: Mapping[str, Value]) -> dict[str, torch.Tensor]:
         kept = self.recording.tensors
         return {name: kept_tensor(self.recording, v, name) for name, v in values.items() if v in kept}
-
-
-class TracedActivations(Activations):
-    """The kept activations of a trace, labelled when they are read."""
-
-    def __init__(self, source: Trace, chosen: tuple[str, ...] | None = None) -> None:
-        self._trace = source
-        if chosen is None:
-            kept = source.recording.tensors
-            targets = select(source.names, "**")
-            chosen = tuple(t.address for t in targets if all(value in kept for value in t.values))
-        self._chosen = chosen
-
-    def addresses(self) -> tuple[str, ...]:
-        """Return the addresses of all kept activations, in execution order."""
-        return self._chosen
-
-    def select(self, ops: Ops) -> TracedActivations:
-        """Return the activations of some operations."""
-        return TracedActivations(self._trace, tuple(t.address for t in select(self._trace.names, ops)))
-
-    def __contains__(self, address: object) -> bool:
-        return address in self._chosen or address in self._trace
-
-    def __getitem__(self, address: str) -> xr.DataArray:
-        source = self._trace
-        target = resolve(source.names, address)
-        layout = source.planner.plan(target)
-        values = to_numpy(read_values(source.recording, layout, target.values, source.n_stimuli))
-        values.flags.writeable = False
-        return label_array(layout, values, source.stimulus_coords())
 
 
 def as_model_lazily(model: Model | Callable[..., Any]) -> Model:

@@ -1,0 +1,56 @@
+"""The kept activations of a trace as labelled arrays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import xarray as xr
+
+from neurolens.activations import Activations
+from neurolens.activations.assemble import is_array, label_array, read_values, to_numpy
+from neurolens.activations.collection import Ops
+from neurolens.recording.addresses import Target, resolve, select
+
+if TYPE_CHECKING:
+    from neurolens.tracing.trace import Trace
+
+
+class TracedActivations(Activations):
+    """The kept activations of a trace, labelled when they are read."""
+
+    def __init__(self, source: Trace, chosen: tuple[str, ...] | None = None) -> None:
+        self._trace = source
+        if chosen is None:
+            chosen = tuple(
+                address for target in select(source.names, "**") for address in _arrays_of(source, target)
+            )
+        self._chosen = chosen
+
+    def addresses(self) -> tuple[str, ...]:
+        """Return the addresses of all kept activations, in execution order."""
+        return self._chosen
+
+    def select(self, ops: Ops) -> TracedActivations:
+        """Return the activations of some operations."""
+        return TracedActivations(self._trace, tuple(t.address for t in select(self._trace.names, ops)))
+
+    def __contains__(self, address: object) -> bool:
+        return address in self._chosen or address in self._trace
+
+    def __getitem__(self, address: str) -> xr.DataArray:
+        source = self._trace
+        target = resolve(source.names, address)
+        layout = source.planner.plan(target)
+        values = to_numpy(read_values(source.recording, layout, target.values, source.n_stimuli))
+        values.flags.writeable = False
+        return label_array(layout, values, source.stimulus_coords())
+
+
+def _arrays_of(source: Trace, target: Target) -> list[str]:
+    """Return the address, or those of single passes where they are not one array; none where nothing is kept."""
+    kept = source.recording.tensors
+    if any(value not in kept or not is_array(kept[value]) for value in target.values):
+        return []
+    if len({(value.shape, value.dtype) for value in target.values}) == 1:
+        return [target.address]
+    return [source.maker_of(value) for value in target.values]

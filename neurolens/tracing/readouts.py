@@ -1,0 +1,47 @@
+"""Where values left torch for Python: there the graph is cut."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, NamedTuple
+
+from neurolens.errors import NeurolensWarning
+from neurolens.tracing.source import Source, find_line
+
+if TYPE_CHECKING:
+    from neurolens.tracing.trace import Trace
+
+_READOUTS = {"bool": "if tensor:", "int": "int(tensor)", "float": "float(tensor)", "index": "an index"}
+
+
+class Readout(NamedTuple):
+    """Values that left torch for Python."""
+
+    function: str
+    tensors: tuple[str, ...]  # addresses
+    source: Source | None
+    result: bool | None  # what `bool(tensor)` said
+
+
+def list_readouts(trace: Trace) -> tuple[Readout, ...]:
+    """Return every place where values left torch, in order."""
+    found = []
+    for mark in trace.recording.readouts:
+        tensors = tuple(trace.describe(value) for value in mark.values)
+        found.append(Readout(mark.facts.name, tensors, find_line(mark), mark.result))
+    return tuple(found)
+
+
+def warn_of_readouts(trace: Trace) -> None:
+    """Warn, once a line, where values left torch."""
+    for name, source in dict.fromkeys(
+        (mark.facts.name, find_line(mark)) for mark in trace.recording.readouts
+    ):
+        if source is not None:
+            warnings.warn_explicit(
+                f"{_READOUTS.get(name, name)} hands values to Python here: what is made of them does not appear in "
+                "the graph, or decides what runs.",
+                NeurolensWarning,
+                source.file,
+                source.line,
+            )
