@@ -88,10 +88,9 @@ def find_axes(
         The stimulus axis of every tensor that was met in both runs.
     """
     try:
-        with undisturbed(model):
-            (few, kept), (more, kept_too) = (
-                _probe(model, rebatch(call, size, batch_axis), name) for size in sizes
-            )
+        (few, kept), (more, kept_too) = (
+            _probe(model, rebatch(call, size, batch_axis), name) for size in sizes
+        )
     except Exception as error:  # a model may refuse other batch sizes in any way: that is the answer
         numbers = f"{sizes[0]} and {sizes[1]}"
         return Axes({}, f"the model did not run on batches of {numbers} ({type(error).__name__}: {error})")
@@ -126,7 +125,8 @@ def _is_fed(event: Event, fed: set[Event]) -> bool:
 def _probe(
     model: Callable[..., Any], call: Call, name: Callable[[Recording], Names]
 ) -> tuple[dict[PassAddress, Value], dict[Value, torch.Tensor]]:
-    recording = record(model, call.args, call.kwargs)
+    with undisturbed(model):  # each run begins with the same buffers and random state
+        recording = record(model, call.args, call.kwargs)
     return list_values(name(recording)), recording.tensors
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from neurolens.errors import InputError
 
@@ -81,24 +82,42 @@ def move(call: Call, device: torch.device | str | None) -> Call:
 
 @contextmanager
 def undisturbed(model: Callable[..., Any]) -> Iterator[None]:
-    """Run a model in eval mode without gradients, and leave flags, buffers and random state as they were."""
+    """Run a model in eval mode without gradients, and leave flags, buffers and random state as they were.
+
+    The model runs on copies of its buffers: what it writes into them is its own to keep as an activation.
+    """
     modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
     flags = [module.training for module in modules]
-    owned = [dict(module._buffers) for module in modules]
-    copies = [(b, b.clone()) for buffers in owned for b in buffers.values() if b is not None]
     try:
-        with torch.random.fork_rng(), torch.no_grad():
+        with torch.random.fork_rng(), torch.no_grad(), _copied_buffers(modules):
             for module in modules:
                 module.training = False
             yield
     finally:
-        for module, flag, buffers in zip(modules, flags, owned, strict=True):
+        for module, flag in zip(modules, flags, strict=True):
             module.training = flag
+
+
+@contextmanager
+def _copied_buffers(modules: list[torch.nn.Module]) -> Iterator[None]:
+    """Put copies in the place of buffers; scripted modules keep theirs, and get the old values back."""
+    python = [module for module in modules if not isinstance(module, torch.jit.ScriptModule)]
+    scripted = [module for module in modules if isinstance(module, torch.jit.ScriptModule)]
+    owned = [dict(module._buffers) for module in python]
+    copies = {
+        id(b): b.clone() for buffers in owned for b in buffers.values() if b is not None and not is_lazy(b)
+    }
+    kept = [(buffer, buffer.clone()) for module in scripted for buffer in module.buffers(recurse=False)]
+    for module, buffers in zip(python, owned, strict=True):
+        module._buffers.update({name: copies.get(id(b), b) for name, b in buffers.items()})
+    try:
+        yield
+    finally:
+        for module, buffers in zip(python, owned, strict=True):
             module._buffers.update(buffers)
-        with torch.no_grad():
-            for buffer, copy in copies:
-                if not torch.equal(buffer, copy):
-                    buffer.copy_(copy)
+        for buffer, copy in kept:
+            if not torch.equal(buffer, copy):
+                buffer.copy_(copy)
 
 
 def _stimulus(tensor: torch.Tensor, index: int, axis: int) -> torch.Tensor:

@@ -285,7 +285,7 @@ def find_aliases(names: Names, planned: Iterable[Target]) -> dict[str, str]:
         for values, address in _with_passes(target):
             homes.setdefault(values, address)
     outputs = (Target(address, None, "", (value,)) for address, value in names.outputs.items())
-    everything = (target for address in names.places for target in expand(names, address))
+    everything = (target for address in names.places if address for target in expand(names, address))
     return {
         address: homes[values]
         for target in (*everything, *outputs)

@@ -223,6 +223,17 @@ def test_probing_restores_flags_buffers_and_random_state(fail):
         assert torch.equal(tensor, before[name]), name
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+def test_scripted_modules_are_left_as_they_were():
+    model = nn.Sequential(torch.jit.script(nn.BatchNorm1d(3)), nn.ReLU()).train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    axes = find_axes(model, as_call(torch.rand(4, 3)))
+    assert axes.of("1.relu", 1, "").axis == 0
+    assert all(module.training for module in model.modules())
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
 def test_a_model_that_refuses_other_batches_gives_the_reason():
     def model(x):
         assert x.shape[0] == 4, "four or nothing"

@@ -114,7 +114,9 @@ def test_passes_are_stacked_and_modules_are_aliases(net, images, tmp_path):
     assert both.dims == ("stimulus", "pass", "channel", "y", "x")
     np.testing.assert_array_equal(acts["relu:2"].values, both.sel({"pass": 2}).values)
     np.testing.assert_array_equal(acts["block"].values, acts["block.1.flatten"].values)
-    assert set(acts.store.aliases) >= {"relu", "relu:2", "conv", "mix", "block", "block.1", "fc", "output"}
+    assert set(acts.store.aliases) >= {"relu", "relu:2", "conv", "mix", "block", "block.1", "fc"}
+    assert acts.store.aliases["output"] == "mul"
+    assert "" not in acts.store.aliases
 
 
 def test_what_is_asked_for_twice_is_stored_once(net, images, tmp_path):
