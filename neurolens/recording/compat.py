@@ -51,7 +51,7 @@ def eager() -> AbstractContextManager[Any]:
 def storage_key(tensor: torch.Tensor) -> int:
     """Return a number that two tensors share exactly when they share memory; 0 where there is no storage."""
     try:
-        return int(tensor.untyped_storage()._cdata)
+        return int(_unwrap(tensor)[0].untyped_storage()._cdata)
     except (NotImplementedError, RuntimeError):  # sparse, nested, batched and opaque tensors
         return 0
 
@@ -62,14 +62,24 @@ def shape(tensor: torch.Tensor) -> torch.Size:
 
 
 def physical(tensor: torch.Tensor) -> torch.Tensor:
-    """Return the tensor under the wrappers of vmap and the transforms of torch.func; a mapped axis comes first."""
+    """Return the tensor under the wrappers of vmap and the transforms of torch.func; mapped axes come first."""
+    if not _is_wrapped(tensor):
+        return tensor
+    tensor, mapped = _unwrap(tensor)
+    with torch._C._DisableFuncTorch():
+        for level, axis in enumerate(reversed(mapped)):
+            tensor = tensor.movedim(axis + level, 0)
+    return tensor
+
+
+def _unwrap(tensor: torch.Tensor) -> tuple[torch.Tensor, list[int]]:
+    """Return the tensor under all wrappers, and the mapped axis of each wrapper of vmap, outer first."""
+    mapped = []
     while _is_wrapped(tensor):
         if torch._C._functorch.is_batchedtensor(tensor):
-            axis = torch._C._functorch.maybe_get_bdim(tensor)
-            tensor = torch._C._functorch.get_unwrapped(tensor).movedim(axis, 0)
-        else:
-            tensor = torch._C._functorch.get_unwrapped(tensor)
-    return tensor
+            mapped.append(torch._C._functorch.maybe_get_bdim(tensor))
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return tensor, mapped
 
 
 _is_wrapped: Callable[[torch.Tensor], bool] = torch._C._functorch.is_functorch_wrapped_tensor
