@@ -3,8 +3,9 @@
 Two calls are passes of one operation when their keys are equal. A key holds the scope (a module's path, or the
 key of a composite), the source positions from the scope down to the call, the function, the parameters it reads,
 and the *loop context*: for every loop around one of these positions, what this iteration used at the positions
-directly in that loop which are used with more than one module or parameter set. So `for t in range(5)` gives
-passes, and `for layer in self.layers` gives an operation for each layer.
+directly in that loop which are used with more than one module or parameter set; and, for positions in loops further
+in, the family of modules that it used, where rounds use families that share nothing. So `for t in range(5)` gives
+passes, and `for layer in self.layers` gives an operation for each layer, also where layers come in stages.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from neurolens.recording.events import Event, Recording, Scope, Site, leaves
 
 Key = tuple[Hashable, ...]
 Loop = tuple[int, int]  # first and last offset of the instructions that a backward jump repeats
+Round = tuple[
+    tuple[int, Loop], Key
+]  # a loop in one activation of a frame, and which rounds of it and around it
+_ByLoop = dict[tuple[int, Loop], dict[Key, dict[Key, list[Hashable]]]]
 
 
 def find_keys(recording: Recording) -> dict[int, Key]:
@@ -140,42 +145,61 @@ class _Activation:
         return tuple((outer, self.rounds[outer]) for outer in around[around.index(loop) :])
 
 
+class _Uses:
+    """What was used in each round of each loop: at the positions directly in it, and further in."""
+
+    def __init__(self) -> None:
+        self.direct: _ByLoop = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+        self.nested: _ByLoop = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+
+    def add(self, signature: Hashable, site: Site, rounds: list[tuple[int, Loop, Round]]) -> None:
+        """Enter a call; `rounds` are those of the loops around it, inner before outer in each frame."""
+        innermost = max((depth for depth, _, _ in rounds), default=-1)
+        for depth, loop, round_ in rounds:
+            suffix = tuple((id(code), source_position(code, offset)) for code, offset, _ in site[depth:])
+            is_direct = depth == innermost and loop == loops_around(*site[depth][:2])[0]
+            (self.direct if is_direct else self.nested)[round_[0]][round_[1]][suffix].append(signature)
+
+    def contexts(self) -> dict[Round, Key]:
+        """Return what tells rounds apart, where rounds of that loop differ."""
+        found: dict[Round, list[Hashable]] = defaultdict(list)
+        for place, by_round in self.direct.items():
+            polymorphic = _polymorphic(by_round)
+            for number, positions in by_round.items():
+                known = sorted(polymorphic & set(positions), key=repr)
+                found[place, number] += [(suffix, tuple(positions[suffix])) for suffix in known]
+        for place, by_round in self.nested.items():
+            families = _families(by_round)
+            for number, positions in by_round.items():
+                for suffix in sorted(positions, key=repr):
+                    if len(families[suffix]) > 1:
+                        mine = next(f for f in families[suffix] if positions[suffix][0] in f)
+                        found[place, number].append((suffix, mine))
+        return {round_: tuple(entry) for round_, entry in found.items() if entry}
+
+
 def _loop_contexts(scope: Scope) -> list[Key]:
     """Return the loop context of every child of a scope."""
     sites = [tuple(reversed(item.site)) for item in scope.children]
     if not any(loops_around(code, offset) for site in sites for code, offset, _ in site):
         return [()] * len(sites)
-    used: dict[Hashable, dict[Key, dict[Key, list[Hashable]]]] = defaultdict(
-        lambda: defaultdict(lambda: defaultdict(list))
-    )
-    rounds: list[list[tuple[Hashable, Key]]] = []
+    uses = _Uses()
+    rounds: list[list[Round]] = []
     stack: list[_Activation] = []
     numbers = count()
     for item, site in zip(scope.children, sites, strict=True):
         _follow(stack, site, numbers)
-        mine: list[tuple[Hashable, Key]] = []
-        for depth, (code, offset, _) in enumerate(site):
-            for loop in loops_around(code, offset):
-                mine.append(((stack[depth].number, loop), stack[depth].iteration(offset, loop)))
-        rounds.append(mine)
+        around = [
+            (depth, loop, ((stack[depth].number, loop), stack[depth].iteration(offset, loop)))
+            for depth, (code, offset, _) in enumerate(site)
+            for loop in loops_around(code, offset)
+        ]
+        rounds.append([round_ for _, _, round_ in around])
         signature = _signature(item)
-        direct = _innermost_loop(stack, site)
-        if signature and direct is not None:
-            depth, loop = direct
-            suffix = tuple((id(code), source_position(code, offset)) for code, offset, _ in site[depth:])
-            round_ = stack[depth].iteration(site[depth][1], loop)
-            used[stack[depth].number, loop][round_][suffix].append(signature)
-    contexts: list[Key] = []
-    polymorphic = {place: _polymorphic(by_round) for place, by_round in used.items()}
-    for mine in rounds:
-        context = []
-        for place, round_ in mine:
-            here = used[place][round_] if place in used and round_ in used[place] else {}
-            entry = tuple((s, tuple(here[s])) for s in sorted(here, key=repr) if s in polymorphic[place])
-            if entry:
-                context.append(entry)
-        contexts.append(tuple(context))
-    return contexts
+        if signature:
+            uses.add(signature, site, around)
+    known = uses.contexts()
+    return [tuple(known[round_] for round_ in mine if round_ in known) for mine in rounds]
 
 
 def _follow(stack: list[_Activation], site: Site, numbers: Iterator[int]) -> None:
@@ -211,16 +235,6 @@ def _continues(stack: list[_Activation], site: Site, depth: int) -> bool:
     return offset > current.last or bool(current.loops_repeated(offset))
 
 
-def _innermost_loop(stack: list[_Activation], site: Site) -> tuple[int, Loop] | None:
-    """Return where the call is directly in a loop: the deepest frame with one around the position."""
-    for depth in range(len(site) - 1, -1, -1):
-        code, offset, _ = site[depth]
-        around = loops_around(code, offset)
-        if around:
-            return depth, around[0]
-    return None
-
-
 def _signature(item: Event | Scope) -> Hashable:
     if isinstance(item, Scope) and item.path is not None:
         return item.path
@@ -234,3 +248,18 @@ def _polymorphic(by_round: Mapping[Key, Mapping[Key, list[Hashable]]]) -> set[Ke
         for suffix, signatures in positions.items():
             seen[suffix].add(tuple(signatures))
     return {suffix for suffix, variants in seen.items() if len(variants) > 1}
+
+
+def _families(by_round: Mapping[Key, Mapping[Key, list[Hashable]]]) -> dict[Key, list[frozenset[Hashable]]]:
+    """Return, for each position, the sets of modules or parameters that rounds share: disjoint sets are families.
+
+    Rounds of time use the same layers; stages use layers of their own, however many.
+    """
+    families: dict[Key, list[frozenset[Hashable]]] = defaultdict(list)
+    for positions in by_round.values():
+        for suffix, signatures in positions.items():
+            used = frozenset(signatures)
+            related = [family for family in families[suffix] if family & used]
+            others = [family for family in families[suffix] if not family & used]
+            families[suffix] = [*others, used.union(*related)]
+    return families

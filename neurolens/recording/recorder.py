@@ -200,12 +200,17 @@ class Recorder(TorchFunctionMode):
         return out
 
     def run_opaque(
-        self, function: Any, run: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        function: Any,
+        run: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        caller: FrameType | None = None,
     ) -> Any:
         """Record compiled code that cannot be opened as one operation; it may write what it is given."""
         facts = Facts(function, "scripted", Kind.OPERATION, hands_out=True, is_random=True)
         with compat.unobserved():
-            self.here = self._site(None, sys._getframe(2))
+            self.here = () if caller is None else self._site(None, caller)  # a module's scope says where
             event = Event(-1, facts, self.scope, self.here, self.lift(args), self.lift(kwargs))
             event.rng = torch.get_rng_state()
             given = list_tensors((args, kwargs))

@@ -97,7 +97,8 @@ def _watched_script(self: Any, *args: Any, **kwargs: Any) -> Any:
     recorder = _listening()
     if recorder is None:
         return _plain_script(self, *args, **kwargs)
-    return recorder.run_opaque(self, functools.partial(_plain_script, self), args, kwargs)
+    run = functools.partial(_plain_script, self)
+    return recorder.run_opaque(self, run, args, kwargs, sys._getframe(1))
 
 
 def _watched_set(self: torch.Tensor, *args: Any, **kwargs: Any) -> Any:

@@ -11,6 +11,10 @@ from neurolens.tracing.source import Source, find_line
 if TYPE_CHECKING:
     from neurolens.tracing.trace import Trace
 
+# They hand out memory, not numbers: what is written there is found when it is read again.
+_QUIET = frozenset(
+    ["untyped_storage", "storage", "_typed_storage", "data_ptr", "const_data_ptr", "mutable_data_ptr"]
+)
 _READOUTS = {"bool": "if tensor:", "int": "int(tensor)", "float": "float(tensor)", "index": "an index"}
 
 
@@ -37,7 +41,7 @@ def warn_of_readouts(trace: Trace) -> None:
     for name, source in dict.fromkeys(
         (mark.facts.name, find_line(mark)) for mark in trace.recording.readouts
     ):
-        if source is not None:
+        if source is not None and name not in _QUIET:
             warnings.warn_explicit(
                 f"{_READOUTS.get(name, name)} hands values to Python here: what is made of them does not appear in "
                 "the graph, or decides what runs.",
