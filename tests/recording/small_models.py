@@ -857,6 +857,69 @@ def rows(x):
     return state
 
 
+class Stages(nn.Module):
+    """Stages of two and three layers; the forward pass is what matters."""
+
+    def __init__(self):
+        super().__init__()
+        self.stages = nn.ModuleList(nn.ModuleList(linears(n)) for n in (2, 1))
+
+
+@case(
+    "stages of layers are never merged, nor what stands between them",
+    "exp stages.0.0.linear relu stages.0.1.linear relu_1 add exp_1 stages.1.0.linear relu_2 add_1",
+)
+class OverStages(Stages):
+    def forward(self, x):
+        for stage in self.stages:
+            x = x.exp()
+            for layer in stage:
+                x = F.relu(layer(x))
+            x = x + 1
+        return x
+
+
+@case(
+    "stages whose layers a helper runs",
+    "stages.0.0.linear stages.0.1.linear add stages.1.0.linear add_1",
+)
+class StagesByHelper(Stages):
+    def run_stage(self, stage, x):
+        for layer in stage:
+            x = layer(x)
+        return x
+
+    def forward(self, x):
+        for stage in self.stages:
+            x = self.run_stage(stage, x) + 1
+        return x
+
+
+@case(
+    "time outside stages outside layers",
+    "stages.0.0.linear:2 stages.0.1.linear:2 add:2 stages.1.0.linear:2 add_1:2 mul:2",
+)
+class TimeOverStages(Stages):
+    def forward(self, x):
+        for _ in range(2):
+            for stage in self.stages:
+                for layer in stage:
+                    x = layer(x)
+                x = x + 1
+            x = x * 2
+        return x
+
+
+@case("as many layers as the data ask for, at each time", "layers.0.linear:3 add:3 layers.1.linear")
+class DepthByData(Layers):
+    def forward(self, x):
+        for step in range(3):
+            for layer in self.layers[: 1 + step % 2]:
+                x = layer(x)
+            x = x + 1
+        return x
+
+
 @case("the last layer of a loop stands alone when it is called alone", "layers.0.linear relu layers.1.linear")
 class LastAlone(Layers):
     def forward(self, x):
