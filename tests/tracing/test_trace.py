@@ -70,7 +70,10 @@ def test_passes_of_a_module_called_twice(traced):
 
 def test_activations_equal_what_hooks_see(model, images, traced):
     seen = []
-    hooks = [m.register_forward_hook(lambda m, i, o: seen.append(o.clone())) for m in (model.conv, model.act, model.fc)]
+    hooks = [
+        m.register_forward_hook(lambda m, i, o: seen.append(o.clone()))
+        for m in (model.conv, model.act, model.fc)
+    ]
     out = model(images)
     for hook in hooks:
         hook.remove()
