@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -18,6 +18,9 @@ from rich.table import Table
 
 from neurolens._version import __version__
 from neurolens.errors import NeurolensError, NeurolensWarning
+
+if TYPE_CHECKING:
+    from neurolens.store import Store
 
 app = typer.Typer(
     help="Ask every operation of a neural network how much it is like a brain region.",
@@ -74,13 +77,13 @@ def info(context: typer.Context, store: Annotated[Path, typer.Argument(help="Fol
         _print_store(open_store(store, incomplete=True))
 
 
-def _print_store(store: Any) -> None:
+def _print_store(store: Store) -> None:
     console = Console()
     for name in ("model", "weights", "preprocessing", "torch_version"):
         if name in store.attrs:
             console.print(f"{name:<15}{store.attrs[name]}", markup=False, highlight=False, soft_wrap=True)
     ids = [str(name) for name in store.all_stimuli["stimulus"].values]
-    columns = [str(name) for name in store.all_stimuli.coords if name != "stimulus"]
+    columns = sorted(str(name) for name in store.all_stimuli.coords if name != "stimulus")
     console.print(f"{'stimuli':<15}{len(ids)}: {ids[0]} ... {ids[-1]}", markup=False, highlight=False)
     if columns:
         console.print(f"{'columns':<15}{', '.join(columns)}", markup=False, highlight=False, soft_wrap=True)
