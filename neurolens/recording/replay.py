@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -48,7 +48,7 @@ def replay(event: Event, kept: Kept, changed: Kept | None = None) -> list[torch.
     with compat.unobserved(), torch.no_grad(), compat.autocast_as(event.ambient), torch.random.fork_rng():
         if event.rng is not None:
             torch.set_rng_state(event.rng)
-        args, kwargs = supply.fill(event.args), supply.fill(dict(event.kwargs))
+        args, kwargs = fill(event.args, supply), fill(dict(event.kwargs), supply)
         out = event.facts.function(*args, **kwargs)
         return list_tensors(out) + [supply.given[value] for value in event.overwritten]
 
@@ -74,18 +74,7 @@ class _Supply:
         self.copies = copies
         self.given: dict[Value, torch.Tensor] = {}
 
-    def fill(self, structure: Any) -> Any:
-        """Return nested arguments with tensors in the place of values."""
-        if isinstance(structure, Value):
-            return self._tensor(structure)
-        if isinstance(structure, Mapping):
-            return {name: self.fill(item) for name, item in structure.items()}
-        if isinstance(structure, tuple | list) and not isinstance(structure, torch.Size):
-            items = [self.fill(item) for item in structure]
-            return type(structure)(*items) if hasattr(structure, "_fields") else type(structure)(items)
-        return structure
-
-    def _tensor(self, value: Value) -> torch.Tensor:
+    def __call__(self, value: Value) -> torch.Tensor:
         if value not in self.given:
             tensor = self.changed.get(value, self.kept.get(value))
             if tensor is None:
@@ -95,3 +84,15 @@ class _Supply:
                 given = given.requires_grad_()
             self.given[value] = given
         return self.given[value]
+
+
+def fill(structure: Any, supply: Callable[[Value], torch.Tensor]) -> Any:
+    """Return nested arguments with a tensor in the place of each value."""
+    if isinstance(structure, Value):
+        return supply(structure)
+    if isinstance(structure, Mapping):
+        return {name: fill(item, supply) for name, item in structure.items()}
+    if isinstance(structure, tuple | list) and not isinstance(structure, torch.Size):
+        items = [fill(item, supply) for item in structure]
+        return type(structure)(*items) if hasattr(structure, "_fields") else type(structure)(items)
+    return structure

@@ -14,6 +14,7 @@ from neurolens.recording import compat
 from neurolens.recording.addresses import Place, resolve, results
 from neurolens.recording.branches import find_branch
 from neurolens.recording.events import Event, Scope, Value, leaves
+from neurolens.recording.flops import count_flops
 from neurolens.tracing.source import NOT_THE_USERS, Source, find_source
 
 if TYPE_CHECKING:
@@ -209,6 +210,19 @@ class Operation(Node):
         """Longest path from the inputs, and longest path on to the end, in operations."""
         index = self._events[0].index
         return Distances(self.trace.graph.above[index], self.trace.graph.below[index])
+
+    @property
+    def flops(self) -> int | None:
+        """Floating-point operations over all passes, as torch's FlopCounterMode counts; None where unknown."""
+        counts = [count_flops(event) for event in self._events]
+        known = [number for number in counts if number is not None]
+        return sum(known) if len(known) == len(counts) else None
+
+    @property
+    def macs(self) -> int | None:
+        """Multiply-accumulates over all passes: half of the floating-point operations."""
+        flops = self.flops
+        return None if flops is None else flops // 2
 
     @property
     def mutates(self) -> bool:
