@@ -87,7 +87,8 @@ class LayoutPlanner:
         first, *others = target.values
         self._require_stackable(target)
         named = self._named[id(first)]
-        dims, shape = fill_names(named.names), named.shape
+        names = ("",) * len(named.names) if self.axes.reason else named.names  # nothing is known of any axis
+        dims, shape = fill_names(names), named.shape
         if others:
             dims, shape = (PASS, *dims), (len(target.values), *shape)
         axes = tuple(self._where[id(value)] for value in target.values)
@@ -207,6 +208,15 @@ def is_array(tensor: torch.Tensor) -> bool:
     return strided and not tensor.is_quantized and tensor.device.type != "meta"
 
 
+def require_array(tensor: torch.Tensor) -> None:
+    """Raise InputError unless a tensor is plain numbers."""
+    if not is_array(tensor):
+        raise InputError(
+            f"A tensor of layout {tensor.layout}, dtype {tensor.dtype} on {tensor.device} has no plain array: "
+            "read `.tensor` and convert it yourself."
+        )
+
+
 def to_numpy(tensor: torch.Tensor, dtype: np.dtype[Any] | None = None) -> np.ndarray[Any, Any]:
     """Return a tensor as a numpy array on the CPU; bfloat16 as float32, which holds it exactly.
 
@@ -216,11 +226,7 @@ def to_numpy(tensor: torch.Tensor, dtype: np.dtype[Any] | None = None) -> np.nda
         If the tensor is of a kind that has no array (sparse, quantised, meta).
     """
     tensor = tensor.detach()
-    if not is_array(tensor):
-        raise InputError(
-            f"A tensor of layout {tensor.layout}, dtype {tensor.dtype} on {tensor.device} has no plain array: "
-            "read `.tensor` and convert it yourself."
-        )
+    require_array(tensor)
     tensor = tensor.resolve_conj().resolve_neg().cpu()
     if tensor.dtype.is_floating_point and tensor.dtype not in _NUMPY_FLOATS:
         tensor = tensor.float()

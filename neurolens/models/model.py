@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
+
 from neurolens.errors import InputError, ModelError
 from neurolens.models.weights import hash_weights
 
@@ -77,6 +79,8 @@ def as_model(model: Model | Callable[..., Any], *, preprocess: Preprocess | None
         return model
     if not callable(model):
         raise ModelError(f"{model!r} is no model: give an nn.Module, a callable, or load_model(...).")
+    if isinstance(model, type) and issubclass(model, nn.Module):
+        raise ModelError(f"{model.__name__} is a class, not a model: make one first, {model.__name__}(...).")
     name = getattr(model, "__qualname__", type(model).__name__)
     return Model(model, preprocess, name, hash_weights(model), describe(preprocess))
 

@@ -29,7 +29,7 @@ def hash_weights(model: Callable[..., Any]) -> str:
     for name, value in state.items():
         if isinstance(value, Tensor):
             digest.update(repr((name, tuple(value.shape), str(value.dtype))).encode())
-            digest.update(_tensor_bytes(value))
+            digest.update(b"" if value.is_meta else _tensor_bytes(value))
         else:  # a module's own extra state
             digest.update(repr((name, value)).encode())
     return digest.hexdigest()

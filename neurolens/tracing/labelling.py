@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from neurolens.activations import Activations
-from neurolens.activations.assemble import is_array, label_array, read_values, to_numpy
+from neurolens.activations.assemble import (
+    is_array,
+    kept_tensor,
+    label_array,
+    read_values,
+    require_array,
+    to_numpy,
+)
 from neurolens.activations.collection import Ops
 from neurolens.recording.addresses import Target, resolve, select
 
@@ -40,6 +47,8 @@ class TracedActivations(Activations):
     def __getitem__(self, address: str) -> xr.DataArray:
         source = self._trace
         target = resolve(source.names, address)
+        for value in target.values:
+            require_array(kept_tensor(source.recording, value, address))
         layout = source.planner.plan(target)
         values = to_numpy(read_values(source.recording, layout, target.values, source.n_stimuli))
         values.flags.writeable = False

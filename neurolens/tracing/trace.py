@@ -23,7 +23,7 @@ from neurolens.activations.assemble import (
 from neurolens.activations.axes import Axes, find_axes
 from neurolens.activations.batches import Call, as_call, count_stimuli
 from neurolens.activations.collection import Ops
-from neurolens.errors import AddressError, TraceError
+from neurolens.errors import AddressError, InputError, TraceError
 from neurolens.models import Model, as_model, hash_weights
 from neurolens.recording.addresses import (
     Names,
@@ -118,14 +118,22 @@ def trace(
         call, coords = as_call(tuple(batch) if isinstance(batch, list) else batch), inputs.coords()
     else:
         call, coords = as_call(inputs), None
+    if not (keep is None or callable(keep) or isinstance(keep, str | Iterable)):
+        raise InputError(f"keep={keep!r} is neither a pattern, a list of them, a function, nor None.")
     patterns = None if keep is None or callable(keep) else keep
     rule = callable(keep) if patterns is None else keep_for(patterns)
-    if seed is None:
-        recording = record(loaded.module, call.args, call.kwargs, keep=rule, gradients=gradients)
-    else:
-        with torch.random.fork_rng():
+    with torch.random.fork_rng(enabled=seed is not None):
+        if seed is not None:
             torch.manual_seed(seed)
+        try:
             recording = record(loaded.module, call.args, call.kwargs, keep=rule, gradients=gradients)
+        except TypeError as error:
+            if not list_tensors((call.args, dict(call.kwargs))):
+                error.add_note(
+                    f"inputs={inputs!r:.80} holds no tensor. Give a tensor, a tuple of positional arguments, a "
+                    "Mapping of keyword arguments, or Stimuli."
+                )
+            raise
     found = Trace(recording, loaded, call, coords, batch_axis)
     warn_of_readouts(found)
     if callable(keep):
@@ -320,6 +328,10 @@ class Trace(Mapping[str, Operation]):
         >>> bool(trace(torch.nn.Linear(3, 2), torch.ones(1, 3)).validate())
         True
         """
+        if any(tensor.is_meta for tensor in self.recording.tensors.values()):
+            raise InputError(
+                "Tensors on the meta device have shapes and no values: there is nothing to prove."
+            )
         call = self._call
         proofs = prove(self.recording, self.graph, self.model.module, call.args, call.kwargs)
         return Report(self, proofs)
@@ -436,7 +448,7 @@ class Trace(Mapping[str, Operation]):
 
 def as_model_lazily(model: Model | Callable[..., Any]) -> Model:
     """Wrap a model without hashing its weights yet: a trace asks for the hash when it labels arrays."""
-    if isinstance(model, Model) or not callable(model):
+    if isinstance(model, Model | type) or not callable(model):
         return as_model(model)
     name = getattr(model, "__qualname__", type(model).__name__)
     return Model(model, None, name, "", "")

@@ -317,3 +317,102 @@ def test_draw_folds_modules():
     assert "layer1.0" not in source
     with pytest.raises(InputError, match="fold=0"):
         traced.draw(fold=0)
+
+
+def test_a_class_is_no_model():
+    with pytest.raises(ModelError, match=r"ReLU is a class.*ReLU\(\.\.\.\)"):
+        nl.trace(nn.ReLU, torch.ones(1))
+
+
+@pytest.mark.parametrize("inputs", ["hello", None, np.ones((1, 2))])
+def test_inputs_of_the_wrong_kind(inputs):
+    with pytest.raises(TypeError, match="must be Tensor") as caught:
+        nl.trace(nn.Linear(2, 2), inputs)
+    assert "Give a tensor" in caught.value.__notes__[0]
+
+
+def test_keep_of_the_wrong_kind():
+    with pytest.raises(InputError, match="keep=3"):
+        nl.trace(nn.ReLU(), torch.ones(1), keep=3)
+
+
+def test_model_of_a_fixed_batch_has_no_stimulus_and_says_why():
+    traced = nl.trace(lambda x: x.view(4, 6).sum(1), torch.ones(4, 2, 3))
+    array = traced["view"].activation
+    assert array.dims == ("axis_1", "axis_2")
+    assert "did not run on batches of 2 and 3" in array.attrs["stimulus_axis"]
+    assert traced.validate()
+
+
+def test_meta_tensors_have_a_structure_and_no_values():
+    traced = nl.trace(nn.Linear(3, 2, device="meta"), torch.ones(2, 3, device="meta"))
+    assert traced["linear"].shape == (2, 2)
+    assert list(traced.activations) == []
+    with pytest.raises(InputError, match="on meta"):
+        _ = traced["linear"].activation
+    with pytest.raises(InputError, match="nothing to prove"):
+        traced.validate()
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+def test_quantised_tensors_are_recorded_and_have_no_array():
+    quantised = torch.quantize_per_tensor(torch.randn(3, 3), 0.1, 0, torch.qint8)
+    traced = nl.trace(lambda x: x.dequantize() + 1, quantised)
+    assert torch.equal(traced["input"].tensor, quantised)
+    assert traced["add"].activation.dims == ("stimulus", "unit")
+    with pytest.raises(InputError, match="no plain array"):
+        _ = traced["input"].activation
+
+
+def test_interrupted_by_hand():
+    def model(x):
+        raise KeyboardInterrupt
+
+    plain = nn.Module.__call__
+    with pytest.raises(KeyboardInterrupt):
+        nl.trace(model, torch.ones(2))
+    assert nn.Module.__call__ is plain
+    assert torch._C._len_torch_function_stack() == 0
+
+
+def test_gradients_equal_autograd():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(64, 5))
+    x = torch.randn(2, 3, 6, 6)
+    traced = nl.trace(model, x, gradients=True)
+    with pytest.raises(TraceError, match="no gradient"):
+        _ = traced["0.conv2d"].gradient
+    traced.outputs["output"].pow(2).sum().backward()
+    conv = model[0](x)
+    conv.retain_grad()
+    relu = torch.relu(conv)
+    relu.retain_grad()
+    out = model[3](model[2](relu))
+    out.retain_grad()
+    out.pow(2).sum().backward()
+    for address, truth in (("0.conv2d", conv), ("1.relu", relu), ("3.linear", out)):
+        gradient = traced[address].gradient
+        assert gradient.dims == traced[address].activation.dims
+        np.testing.assert_array_equal(gradient.values, truth.grad.numpy())
+    with pytest.raises(TraceError, match="gradients=True"):
+        _ = nl.trace(model, x)["0.conv2d"].gradient
+
+
+@pytest.mark.filterwarnings("ignore::neurolens.errors.NeurolensWarning")
+def test_branches_say_line_side_and_decider():
+    def model(x):
+        y = torch.relu(x) if x.mean() > -5 else x
+        while y.max() < 20:
+            y = y * 3 + 1
+        if True:
+            y = y - 1
+        return y
+
+    traced = nl.trace(model, torch.ones(2, 3))
+    assert traced["relu"].branch.taken
+    assert traced["relu"].branch.decided_by == ("gt",)
+    assert traced["relu"].branch.source.text == "y = torch.relu(x) if x.mean() > -5 else x"
+    assert traced["mul"].branch.decided_by == ("lt:1",)
+    assert traced["mul:2"].branch.decided_by == ("lt:2",)
+    assert traced["sub"].branch.decided_by == ()
+    assert traced["mean"].branch is None
