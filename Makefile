@@ -20,7 +20,7 @@ install: $(READY)  ## make .venv and install everything
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[demo,draw,brain]" --group dev
+	$(BIN)/python -m pip install --quiet --editable ".[demo,draw,brain,models]" --group dev
 	@touch $(READY)
 
 lint: $(READY)  ## formatting, style, types, import directions
@@ -29,8 +29,9 @@ lint: $(READY)  ## formatting, style, types, import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+# One thread a process: the tests are many small ones, and two processes share the cores better than two threads.
 test: $(READY)  ## the tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 
 demo: $(READY)  ## a trained network against brain data, operation by operation; writes demo/
 	$(BIN)/neurolens demo

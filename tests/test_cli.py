@@ -27,7 +27,8 @@ def store(tmp_path_factory):
 
 
 def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    wide = {"COLUMNS": "300"}  # a message in a box is wrapped to the terminal
+    return CliRunner(env=wide).invoke(app, [str(argument) for argument in arguments])
 
 
 def test_version():

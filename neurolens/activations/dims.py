@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from neurolens.activations.axes import StimulusAxis
 from neurolens.activations.moves import MOVES, Axis, regroup
 from neurolens.recording.events import Event
@@ -77,6 +79,9 @@ def name_axes(
     return NamedAxes(names, plain, where, n_stimuli)
 
 
+_TOKEN_IDS = (torch.int32, torch.int64)
+
+
 def name_input(shape: Sequence[int], dtype: Any, where: StimulusAxis) -> NamedAxes:
     """Name the axes of a model's input: images, videos and token ids by rank; one axis is `unit`."""
     plain = _without_stimulus(shape, where)
@@ -84,7 +89,7 @@ def name_input(shape: Sequence[int], dtype: Any, where: StimulusAxis) -> NamedAx
     if dtype.is_floating_point and len(plain) in (3, 4) and plain[0] in (1, 3, 4):
         names = (CHANNEL, *_SPATIAL[len(plain) - 1])
     elif len(plain) == 1:
-        names = (UNIT,) if dtype.is_floating_point else (TOKEN,)
+        names = (TOKEN,) if dtype in _TOKEN_IDS else (UNIT,)
     elif len(plain) == 2:
         names = (TOKEN, FEATURE)
     n_stimuli = shape[where.axis] // where.factor if where.axis is not None else 0
