@@ -159,3 +159,37 @@ def fx_wrapped_codes() -> dict[CodeType, str]:
     if "torchvision.ops" in sys.modules:
         found += vars(sys.modules["torchvision.ops"]).values()
     return {f.__code__: f.__name__ for f in found if isinstance(f, FunctionType)}
+
+
+RandomState = dict[str, torch.Tensor]  # state of the default generator of each device, by its name
+
+
+def random_state() -> RandomState:
+    """Return the state of the default generators: the CPU's, and those of accelerators that are in use."""
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_initialized():
+        state |= {f"cuda:{n}": torch.cuda.get_rng_state(n) for n in range(torch.cuda.device_count())}
+    if torch.backends.mps.is_available():
+        state["mps"] = torch.mps.get_rng_state()
+    return state
+
+
+def set_random_state(state: RandomState) -> None:
+    """Put the default generators into a state."""
+    for device, content in state.items():
+        if device == "cpu":
+            torch.set_rng_state(content)
+        elif device == "mps":
+            torch.mps.set_rng_state(content)
+        else:
+            torch.cuda.set_rng_state(content, device)
+
+
+@contextmanager
+def random_state_kept() -> Iterator[None]:
+    """Leave the default generators as they are."""
+    before = random_state()
+    try:
+        yield
+    finally:
+        set_random_state(before)

@@ -49,7 +49,7 @@ class Event:
     `args` and `kwargs` hold the call's arguments with a Value in the place of each tensor; `out` likewise what
     came back. `overwritten` are arguments that the call wrote, and `written` what they were afterwards, where
     they were not returned. `late` are other tensors of the same memory, as they were found after the call.
-    `rng` is the state of the default generator before a call that draws from it, `ambient` what autocasting was
+    `rng` is the state of the default generators before a call that draws from it, `ambient` what autocasting was
     in force.
     """
 
@@ -63,7 +63,7 @@ class Event:
     written: tuple[Value, ...] = ()
     overwritten: tuple[Value, ...] = ()
     late: tuple[Value, ...] = ()
-    rng: torch.Tensor | None = None
+    rng: dict[str, torch.Tensor] | None = None
     ambient: Ambient | None = None
     in_transform: bool = False  # it ran inside vmap, grad or another transform of torch.func
 

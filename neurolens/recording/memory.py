@@ -17,7 +17,8 @@ class Memory:
     unseen (numpy, dlpack, scripted code): what lies there is kept by copy from then on, and compared when read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_cpu: bool = False) -> None:
+        self.on_cpu = on_cpu  # hold what an accelerator computed by a copy in the computer's memory
         self.tensors: dict[Value, torch.Tensor] = {}
         self.shared: dict[int, list[Value]] = {}  # storage -> what is kept of it by reference
         self.writers: dict[int, Event] = {}
@@ -26,7 +27,9 @@ class Memory:
     def hold(self, value: Value, tensor: torch.Tensor) -> None:
         """Keep a value: an alias of the tensor, so that changes of the user's object do not reach it."""
         alias = compat.physical(tensor).detach()
-        if value.storage in self.exposed:
+        if self.on_cpu and alias.device.type != "cpu":
+            alias = alias.to("cpu")
+        elif value.storage in self.exposed:
             alias = alias.clone()
         else:
             self.shared.setdefault(value.storage, []).append(value)

@@ -188,6 +188,6 @@ def difference(a: torch.Tensor, b: torch.Tensor) -> float:
     if a.is_nested or b.is_nested or a.shape != b.shape or a.layout is not torch.strided or a.is_quantized:
         return float("inf")
     kind = torch.complex128 if a.is_complex() or b.is_complex() else torch.float64
-    gap = (a.detach().to(kind) - b.detach().to(kind)).abs()
-    gap = torch.where((a != a) & (b != b), torch.zeros_like(gap), gap)
+    gap = (a.detach().to(kind) - b.detach().to(a.device, kind)).abs()
+    gap = torch.where((a != a) & (b != b).to(a.device), torch.zeros_like(gap), gap)
     return float(gap.nan_to_num(nan=float("inf")).max()) if gap.numel() else 0.0

@@ -9,12 +9,12 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping
 from types import FrameType, FunctionType
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch.overrides import TorchFunctionMode
 
-from neurolens.errors import TraceError
+from neurolens.errors import TraceError, check_choice
 from neurolens.recording import compat, scopes
 from neurolens.recording.events import Event, Readout, Recording, Scope, Site, Value, leaves
 from neurolens.recording.functions import Facts, Kind, facts_of
@@ -23,6 +23,7 @@ from neurolens.recording.holdings import Holdings, name_arguments
 from neurolens.recording.memory import Memory
 from neurolens.recording.structures import list_tensors, same
 
+KeepOn = Literal["device", "cpu"]
 Keep = Callable[[Scope, str], bool]  # may the operation `name` in this scope be asked for?
 
 _INPUT = Facts(None, "input", Kind.OPERATION)
@@ -42,6 +43,7 @@ def record(
     keep: Keep | bool = True,
     stop_after: int | None = None,
     gradients: bool = False,
+    keep_on: KeepOn = "device",
 ) -> Recording:
     """Call `model` once and record what it does.
 
@@ -57,6 +59,8 @@ def record(
         Stop once this many events are recorded.
     gradients
         Collect, in a later backward, the gradient of everything that is kept.
+    keep_on
+        Where activations are held: on the device that computed them, by reference; or copied to the CPU.
 
     Returns
     -------
@@ -73,7 +77,8 @@ def record(
             "A recording is running in this thread already: a trace inside a trace is not defined."
         )
     collected = Gradients() if gradients else None
-    return Recorder(model, keep, stop_after, collected).run(args, dict(kwargs or {}))
+    check_choice(keep_on, get_args(KeepOn), "keep_on")
+    return Recorder(model, keep, stop_after, collected, keep_on).run(args, dict(kwargs or {}))
 
 
 class Recorder(TorchFunctionMode):
@@ -85,6 +90,7 @@ class Recorder(TorchFunctionMode):
         keep: Keep | bool = True,
         stop_after: int | None = None,
         gradients: Gradients | None = None,
+        keep_on: KeepOn = "device",
     ) -> None:
         super().__init__()
         self.model = model
@@ -92,7 +98,7 @@ class Recorder(TorchFunctionMode):
         self.stop_after = sys.maxsize if stop_after is None else stop_after
         self.events: list[Event] = []
         self.values: dict[int, Value] = {}  # id of a living tensor -> its latest value
-        self.memory = Memory()
+        self.memory = Memory(on_cpu=keep_on == "cpu")
         self.gradients = gradients
         self.holdings = Holdings(model)
         self.appending = threading.Lock()
@@ -183,7 +189,7 @@ class Recorder(TorchFunctionMode):
             if kwargs:
                 event.kwargs = self.lift(kwargs)
             if facts.is_random:
-                event.rng = torch.get_rng_state()
+                event.rng = compat.random_state()
             event.ambient = compat.autocasting()
             event.in_transform = compat.in_transform()
             touched = self._touched(facts, args, kwargs)
@@ -212,7 +218,7 @@ class Recorder(TorchFunctionMode):
         with compat.unobserved():
             self.here = () if caller is None else self._site(None, caller)  # a module's scope says where
             event = Event(-1, facts, self.scope, self.here, self.lift(args), self.lift(kwargs))
-            event.rng = torch.get_rng_state()
+            event.rng = compat.random_state()
             given = list_tensors((args, kwargs))
             self.memory.preserve(given)
             self.memory.expose(given)

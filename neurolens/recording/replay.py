@@ -45,9 +45,9 @@ def replay(event: Event, kept: Kept, changed: Kept | None = None) -> list[torch.
     if event.in_transform:
         raise NotReplayable("it ran inside a transform of torch.func (vmap, grad ...)")
     supply = _Supply(kept, changed or {}, copies=_writes(event))
-    with compat.unobserved(), torch.no_grad(), compat.autocast_as(event.ambient), torch.random.fork_rng():
+    with compat.unobserved(), torch.no_grad(), compat.autocast_as(event.ambient), compat.random_state_kept():
         if event.rng is not None:
-            torch.set_rng_state(event.rng)
+            compat.set_random_state(event.rng)
         args, kwargs = fill(event.args, supply), fill(dict(event.kwargs), supply)
         out = event.facts.function(*args, **kwargs)
         return list_tensors(out) + [supply.given[value] for value in event.overwritten]
@@ -79,7 +79,8 @@ class _Supply:
             tensor = self.changed.get(value, self.kept.get(value))
             if tensor is None:
                 raise NotReplayable("an argument was not kept")
-            given = tensor.clone() if self.copies else tensor.detach()
+            given = tensor.to(value.device)  # it may be kept elsewhere
+            given = given.clone() if self.copies and given is tensor else given.detach()
             if value.requires_grad and not given.requires_grad:  # some kernels are chosen by it
                 given = given.requires_grad_()
             self.given[value] = given

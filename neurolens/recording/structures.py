@@ -28,6 +28,7 @@ def same(a: torch.Tensor, b: torch.Tensor) -> bool:
         return a.is_nested and b.is_nested and all(map(same, a.unbind(), b.unbind()))
     if a.shape != b.shape or a.dtype != b.dtype or a.layout != b.layout:
         return False
+    b = b.to(a.device)  # one may be kept elsewhere
     if a.layout is not torch.strided:
         a, b = a.to_dense(), b.to_dense()
     if a.is_quantized:

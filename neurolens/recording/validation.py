@@ -163,9 +163,9 @@ def _restored(model: Callable[..., Any], recording: Recording) -> Iterator[None]
             first.setdefault(value.parameter, tensor)
     state = next((event.rng for event in recording.events if event.rng is not None), None)
     try:
-        with torch.random.fork_rng():
+        with compat.random_state_kept():
             if state is not None:
-                torch.set_rng_state(state)
+                compat.set_random_state(state)
             _write({named[name]: tensor for name, tensor in first.items()})
             yield
     finally:

@@ -38,7 +38,7 @@ from neurolens.recording.addresses import (
 from neurolens.recording.events import Event, Recording, Scope, Value, leaves
 from neurolens.recording.graph import Graph, build_graph
 from neurolens.recording.keeping import keep_for
-from neurolens.recording.recorder import record
+from neurolens.recording.recorder import KeepOn, record
 from neurolens.recording.structures import list_tensors
 from neurolens.recording.validation import prove
 from neurolens.schema import STIMULUS
@@ -59,6 +59,7 @@ def trace(
     keep: Choice = "**",
     seed: int | None = None,
     gradients: bool = False,
+    keep_on: KeepOn = "device",
     batch_axis: int = 0,
 ) -> Trace:
     """Run a model once and record every tensor operation.
@@ -81,6 +82,9 @@ def trace(
     gradients
         Collect gradients: after your own backward from `trace.outputs`, `operation.gradient` is that of each kept
         activation that requires one. Until the trace is released, hooks stay on the tensors.
+    keep_on
+        "device": activations stay where they were computed, by reference; "cpu": what an accelerator computes is
+        copied to the computer's memory at once.
     batch_axis
         Axis of the inputs that counts stimuli.
 
@@ -126,7 +130,9 @@ def trace(
         if seed is not None:
             torch.manual_seed(seed)
         try:
-            recording = record(loaded.module, call.args, call.kwargs, keep=rule, gradients=gradients)
+            recording = record(
+                loaded.module, call.args, call.kwargs, keep=rule, gradients=gradients, keep_on=keep_on
+            )
         except TypeError as error:
             if not list_tensors((call.args, dict(call.kwargs))):
                 error.add_note(

@@ -105,7 +105,7 @@ def test_wrong_random_state_is_found():
     traced = trace_small()
     event = value_of(traced, "drop.dropout").event
     other = torch.Generator().manual_seed(99).get_state()
-    event.rng = other
+    event.rng = {"cpu": other}
     report = traced.validate()
     assert "drop.dropout" in report.failed
 
