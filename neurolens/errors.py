@@ -12,6 +12,7 @@ __all__ = [
     "ModelError",
     "NeurolensError",
     "NeurolensWarning",
+    "ResumeError",
     "StimulusError",
     "StoreError",
     "TraceError",
@@ -50,6 +51,10 @@ class ModelError(NeurolensError, ValueError):
 
 class StoreError(NeurolensError, OSError):
     """A store cannot be written or read as asked."""
+
+
+class ResumeError(StoreError):
+    """A store was begun by another run: another model, other stimuli or settings."""
 
 
 class TraceError(NeurolensError, RuntimeError):

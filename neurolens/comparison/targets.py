@@ -47,7 +47,8 @@ def read_targets(brain: object, *, metric: Metric) -> dict[str, xr.DataArray]:
     targets: dict[str, xr.DataArray] = {}
     for name, array in _name_arrays(brain).items():
         for region, target in _read_array(array, name, metric).items():
-            path = "/".join(part for part in (name, region) if part)
+            repeated = region == name.rpartition("/")[2]  # a node that holds the one region it is named after
+            path = name if repeated else "/".join(part for part in (name, region) if part)
             targets[path] = _check_target(target, path or "brain")
     if not targets:
         raise InputError("brain is empty: it names no region with data.")

@@ -15,7 +15,7 @@ from neurolens.comparison import compare
 from neurolens.datasets import Dataset, fetch
 from neurolens.demo.settings import BATCH_SIZE, MODEL, TARGETS, TRAINED, UNTRAINED, Effort
 from neurolens.demo.stages import Stages, Watched
-from neurolens.errors import NeurolensWarning, StoreError
+from neurolens.errors import NeurolensWarning, ResumeError
 from neurolens.models import Model, load_model
 from neurolens.rsa import rdm
 from neurolens.schema import OP, REGION, SESSION, STIMULUS_B, SUBJECT
@@ -87,8 +87,7 @@ def compute_findings(dataset: Dataset, twins: dict[str, Model], effort: Effort, 
             stage.expect(len(activations))
             rdms[name] = rdm(Watched(activations, stage.step))
     target = TARGETS[dataset.name]
-    # The coord that repeats the region's name would name it twice.
-    brain = {r: dataset.brain[r].to_dataset().drop_vars(REGION, errors="ignore") for r in target.regions}
+    brain = {region: dataset.brain[region].to_dataset() for region in target.regions}
     profiles = {}
     with stages.stage("comparison with the brain", len(rdms)) as stage:
         for name, one in rdms.items():
@@ -107,9 +106,8 @@ def store_blocks(model: Model, stimuli: Stimuli, path: Path, effort: Effort) -> 
 
     try:
         return write()
-    except StoreError as error:
-        other_run = "can't be resumed" in str(error)
-        if not other_run or open_store(path, incomplete=True).attrs.get("model") != model.name:
+    except ResumeError:
+        if open_store(path, incomplete=True).attrs.get("model") != model.name:
             raise
     shutil.rmtree(path)
     return write()

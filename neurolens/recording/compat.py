@@ -167,7 +167,7 @@ RandomState = dict[str, torch.Tensor]  # state of the default generator of each 
 def random_state() -> RandomState:
     """Return the state of the default generators: the CPU's, and those of accelerators that are in use."""
     state = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         state |= {f"cuda:{n}": torch.cuda.get_rng_state(n) for n in range(torch.cuda.device_count())}
     if torch.backends.mps.is_available():
         state["mps"] = torch.mps.get_rng_state()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from neurolens.errors import StoreError
+from neurolens.errors import ResumeError, StoreError
 from neurolens.schema import STIMULUS
 from neurolens.store import layout
 from neurolens.store.arrays import (
@@ -89,7 +89,7 @@ def write_head(path: Path, head: Head) -> None:
 
 
 def check_resumable(path: Path, head: Head, *, resume: bool) -> None:
-    """Raise StoreError unless the store at `path` was begun with the same head."""
+    """Raise ResumeError unless the store at `path` was begun with the same head."""
     if not resume:
         raise StoreError(
             f"{path} exists already. Choose another path, delete it, or pass resume=True to take it up."
@@ -105,7 +105,7 @@ def check_resumable(path: Path, head: Head, *, resume: bool) -> None:
     ]
     differing += _differing_stimuli(path, head.members)
     if differing:
-        raise StoreError(
+        raise ResumeError(
             f"The store {path} can't be resumed, because {'; '.join(differing)}. "
             "Do as the first run did, or choose another path."
         )

@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 from scipy.spatial.distance import pdist, squareform
 
+import neurolens as nl
 from neurolens.comparison.targets import read_targets
 from neurolens.errors import InputError, LabelError
 
@@ -84,3 +85,8 @@ def with_nan():
 def test_what_is_no_brain_data_is_named(brain, error, says):
     with pytest.raises(error, match=says):
         read_targets(brain, metric="correlation")
+
+
+def test_a_node_named_after_its_one_region_is_named_once():
+    brain = nl.datasets.fetch("shapes80").brain
+    assert list(read_targets(brain, metric="correlation")) == ["simulated_early", "simulated_late"]
