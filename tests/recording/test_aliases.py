@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
+from classifiers import NAMES, image, make
 from torch import fx, nn
 from torchvision import models, ops
 from torchvision.models.feature_extraction import NodePathTracer
@@ -124,6 +125,23 @@ def test_nodes_of_classifiers_resolve_to_the_same_bits(name):
     agreeing = counts.pop(None, 0)
     assert agreeing > 15
     assert counts == CLASSIFIERS[name], {alias: kind for alias, kind in found.items() if kind}
+
+
+NAMED = {"all passes", "parameter", "own module", "own number", None}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in CLASSIFIERS])
+def test_every_other_classifier_disagrees_in_named_classes_alone(name):
+    torch.manual_seed(0)
+    model, x = make(name), image(name)
+    with torch.no_grad():
+        recording = record(model, (x,))
+        truth = fx_truth(model, x)
+    names = assign_names(recording)
+    found = {alias: disagreement(recording, names, alias, *pair) for alias, pair in truth.items()}
+    assert set(found.values()) <= NAMED, {a: kind for a, kind in found.items() if kind not in NAMED}
+    kinds = collections.Counter(found.values())
+    assert kinds[None] > 0.9 * (len(found) - kinds["parameter"])
 
 
 # ---------------------------------------------------------------------- one rule at a time
