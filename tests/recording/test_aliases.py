@@ -141,7 +141,7 @@ def test_every_other_classifier_disagrees_in_named_classes_alone(name):
     found = {alias: disagreement(recording, names, alias, *pair) for alias, pair in truth.items()}
     assert set(found.values()) <= NAMED, {a: kind for a, kind in found.items() if kind not in NAMED}
     kinds = collections.Counter(found.values())
-    assert kinds[None] > 0.9 * (len(found) - kinds["parameter"])
+    assert kinds[None] > 0.85 * (len(found) - kinds["parameter"])
 
 
 # ---------------------------------------------------------------------- one rule at a time
