@@ -38,9 +38,11 @@ class Finding:
 _UNINITIALISED = words("empty empty_like new_empty empty_strided new_empty_strided resize resize_as")
 _SHAPE_ONLY = words(
     """zeros_like ones_like full_like rand_like randn_like randint_like new_zeros new_ones new_full new_tensor
-    bernoulli normal uniform random exponential geometric log_normal cauchy zero fill type_as expand_as view_as
-    reshape_as set_data"""
+    bernoulli normal uniform random exponential geometric log_normal cauchy zero fill set_data"""
 )
+_LIKE_SECOND = words(
+    "to type_as expand_as view_as reshape_as"
+)  # they take shape or dtype from a second tensor
 _CHOOSES = words(
     """where masked_fill masked_scatter masked_select index_put index_copy index_fill scatter scatter_add gather
     setitem getitem index_select take topk sort max min maximum minimum clamp clamp_min clamp_max argmax argmin relu
@@ -112,8 +114,9 @@ def prove_perturbation(recording: Recording, events: list[Event]) -> Iterator[Fi
 
 def _perturbation_finding(event: Event, parent: Value, values: list[Value], kept: Kept) -> Finding:
     name = event.facts.name
-    if name in _SHAPE_ONLY or name in _UNINITIALISED:
-        return Finding(event, Verdict.EXPLAINED, "it uses the shape of its argument, not the values")
+    second = name in _LIKE_SECOND and parent not in leaves(event.args[:1])
+    if second or name in _SHAPE_ONLY or name in _UNINITIALISED:
+        return Finding(event, Verdict.EXPLAINED, "it uses the shape or dtype of its argument, not the values")
     if kept[parent].numel() == 0 or all(kept[value].numel() == 0 for value in values):
         return Finding(event, Verdict.EXPLAINED, "there are no values to change")
     tried = 0

@@ -1,10 +1,20 @@
 """What users hold of a traced model: Trace, Operation, Module; tables, text and pictures."""
 
 from neurolens.tracing.labelling import TracedActivations
-from neurolens.tracing.operation import Module, Operation
+from neurolens.tracing.operation import Module, Operation, Pass
 from neurolens.tracing.readouts import Readout
 from neurolens.tracing.report import Report
 from neurolens.tracing.source import Source
 from neurolens.tracing.trace import Trace, trace
 
-__all__ = ["Module", "Operation", "Readout", "Report", "Source", "Trace", "TracedActivations", "trace"]
+__all__ = [
+    "Module",
+    "Operation",
+    "Pass",
+    "Readout",
+    "Report",
+    "Source",
+    "Trace",
+    "TracedActivations",
+    "trace",
+]

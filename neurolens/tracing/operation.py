@@ -117,8 +117,7 @@ class Node:
 class Operation(Node):
     """One place in the code of one module. Each time it ran is a pass.
 
-    What is said of a single call (`parents`, `arguments` ...) is said of the first pass, or of the one chosen
-    by ':k' in the address.
+    What is said of a single call (`parents`, `arguments` ...) is said of the first pass.
     """
 
     @property
@@ -143,11 +142,11 @@ class Operation(Node):
         return self._place.composite
 
     @property
-    def passes(self) -> tuple[Operation, ...]:
+    def passes(self) -> tuple[Pass, ...]:
         """Each time it ran, in order."""
         base = self._place.address
         count = len(self._place.passes)
-        return tuple(Operation(self.trace, f"{base}:{n}") for n in range(1, count + 1))
+        return tuple(Pass(self.trace, f"{base}:{n}") for n in range(1, count + 1))
 
     @property
     def n_passes(self) -> int:
@@ -155,12 +154,12 @@ class Operation(Node):
         return len(self._items)
 
     @property
-    def parents(self) -> tuple[Operation, ...]:
+    def parents(self) -> tuple[Pass, ...]:
         """What it was computed from, or whose writes it read, as single passes."""
         return self._neighbours(self.trace.graph.parents)
 
     @property
-    def children(self) -> tuple[Operation, ...]:
+    def children(self) -> tuple[Pass, ...]:
         """What was computed from it, as single passes."""
         return self._neighbours(self.trace.graph.children)
 
@@ -253,9 +252,9 @@ class Operation(Node):
     def _sites(self) -> list[Event | Scope]:
         return self.trace.sites_of(self.address)
 
-    def _neighbours(self, edges: tuple[tuple[int, ...], ...]) -> tuple[Operation, ...]:
+    def _neighbours(self, edges: tuple[tuple[int, ...], ...]) -> tuple[Pass, ...]:
         found = dict.fromkeys(other for event in self._events for other in edges[event.index])
-        return tuple(Operation(self.trace, self.trace.pass_address(index)) for index in sorted(found))
+        return tuple(Pass(self.trace, self.trace.pass_address(index)) for index in sorted(found))
 
     def __repr__(self) -> str:
         place = self._place
@@ -264,6 +263,17 @@ class Operation(Node):
         if len(self._items) > 1:
             text += f", {len(self._items)} passes"
         return f"{text}>"
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Pass(Operation):
+    """One of the times an operation ran. The address carries ':k' where it ran more than once."""
+
+    @property
+    def number(self) -> int:
+        """Which time it was, from 1."""
+        place, _, number = self.trace.split(self.address)
+        return number or len(place.passes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -45,7 +45,7 @@ from neurolens.schema import STIMULUS
 from neurolens.stimuli import Stimuli
 from neurolens.tracing import drawing, tables
 from neurolens.tracing.labelling import TracedActivations
-from neurolens.tracing.operation import Module, Operation
+from neurolens.tracing.operation import Module, Operation, Pass
 from neurolens.tracing.readouts import Readout, list_readouts, warn_of_readouts
 from neurolens.tracing.report import Report
 
@@ -199,10 +199,10 @@ class Trace(Mapping[str, Operation]):
     def __getitem__(self, address: str) -> Operation | Module:  # type: ignore[override]
         if address in self.names.outputs and address not in self.names.places:
             return Operation(self, self.maker_of(self.names.outputs[address]))
-        place, label, _ = split_address(self.names, address)
+        place, label, number = split_address(self.names, address)
         if place.kind == "module" and not label:
             return Module(self, address)
-        return Operation(self, address)
+        return Operation(self, address) if number is None else Pass(self, address)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names.operations)
@@ -250,9 +250,9 @@ class Trace(Mapping[str, Operation]):
         return list_readouts(self)
 
     @property
-    def steps(self) -> tuple[Operation, ...]:
+    def steps(self) -> tuple[Pass, ...]:
         """Every pass of every operation, in execution order."""
-        return tuple(Operation(self, self.pass_address(event.index)) for event in self.recording.events)
+        return tuple(Pass(self, self.pass_address(event.index)) for event in self.recording.events)
 
     @property
     def activations(self) -> TracedActivations:
@@ -386,6 +386,10 @@ class Trace(Mapping[str, Operation]):
         layout = self.planner.plan(target)
         values = to_numpy(arrange(layout, [collected.of[value] for value in target.values], self.n_stimuli))
         return label_array(layout, values, self.stimulus_coords())
+
+    def split(self, address: str) -> tuple[Place, str, int | None]:
+        """Split an address into its place, the part of the result, and the number of the pass."""
+        return split_address(self.names, address)
 
     def place_of(self, address: str) -> Place:
         """Return the place an address is about."""
