@@ -50,8 +50,10 @@ def eager() -> AbstractContextManager[Any]:
 
 def storage_key(tensor: torch.Tensor) -> int:
     """Return a number that two tensors share exactly when they share memory; 0 where there is no storage."""
+    if _is_wrapped(tensor):
+        tensor = _unwrap(tensor)[0]
     try:
-        return int(_unwrap(tensor)[0].untyped_storage()._cdata)
+        return int(tensor.untyped_storage()._cdata)
     except (NotImplementedError, RuntimeError):  # sparse, nested, batched and opaque tensors
         return 0
 
@@ -95,9 +97,16 @@ def version(tensor: torch.Tensor) -> int:
     return -1 if tensor.is_inference() else tensor._version
 
 
+def _any_autocast_slowly() -> bool:
+    return any(torch.is_autocast_enabled(kind) for kind in ("cpu", "cuda"))
+
+
+_any_autocast: Callable[[], bool] = getattr(torch._C, "_is_any_autocast_enabled", _any_autocast_slowly)
+
+
 def autocasting() -> tuple[tuple[str, torch.dtype], ...] | None:
     """Return the autocasting in force, by device type; None where there is none."""
-    if not (torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")):
+    if not _any_autocast():
         return None
     return tuple(
         (kind, torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda") if torch.is_autocast_enabled(kind)
