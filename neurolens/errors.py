@@ -71,7 +71,8 @@ def near_misses(name: str, names: Iterable[str], n: int = 5) -> list[str]:
     close = difflib.get_close_matches(name, pool, n=n, cutoff=0.5)
     tail = name.rsplit(".", 1)[-1]
     ending = [other for other in pool if tail and other.rsplit(".", 1)[-1] == tail and other not in close]
-    return (close + ending)[:n]
+    holding = [other for other in pool if name and name in other]
+    return list(dict.fromkeys(close + ending + holding))[:n]
 
 
 def list_names(names: Iterable[object], limit: int = 8) -> str:

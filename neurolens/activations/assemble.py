@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from neurolens.errors import AddressError, InputError, TraceError, list_names
 from neurolens.recording.addresses import INPUT, Names, Target, results
 from neurolens.recording.events import Event, Recording, Value
 from neurolens.recording.graph import Graph
+from neurolens.recording.replay import replay
+from neurolens.recording.structures import same
 from neurolens.schema import PASS, STIMULUS
 
 _NUMPY_FLOATS = frozenset({torch.float16, torch.float32, torch.float64})
@@ -65,8 +67,16 @@ class LayoutPlanner:
     """Plans layouts for the addresses of one recording."""
 
     def __init__(
-        self, recording: Recording, names: Names, graph: Graph, axes: Axes, made_by: Provenance
+        self,
+        recording: Recording,
+        names: Names,
+        graph: Graph,
+        axes: Axes,
+        made_by: Provenance,
+        *,
+        n_stimuli: int,
     ) -> None:
+        self.n_stimuli = n_stimuli
         self.names = names
         self.graph = graph
         self.axes = axes
@@ -112,13 +122,22 @@ class LayoutPlanner:
         parents = [self._named[id(value)] for value in event.inputs() if id(value) in self._named]
         for label, value in results(event).items():
             where = self.axes.of(place.address, number, label)
-            if where.axis is not None and where.axis >= len(value.shape):
-                where = replace(where, axis=None)
+            if where.axis is not None and not self._fits(where, value):
+                where = StimulusAxis(
+                    None, reason="its length depends on values: it is not that of the stimuli"
+                )
             self._where[id(value)] = where
             if event.facts.name == INPUT:
                 self._named[id(value)] = name_input(value.shape, value.dtype, where)
             else:
                 self._named[id(value)] = name_axes(event, label, value.shape, where, parents)
+
+    def _fits(self, where: StimulusAxis, value: Value) -> bool:
+        """Tell whether an axis that went with two and three stimuli goes with these as well."""
+        axis = where.axis
+        return axis is None or (
+            axis < len(value.shape) and value.shape[axis] == self.n_stimuli * where.factor
+        )
 
     def _attrs(self, target: Target, where: StimulusAxis) -> dict[str, Any]:
         event = target.values[0].event
@@ -193,13 +212,29 @@ def kept_tensor(recording: Recording, value: Value, address: str) -> torch.Tenso
         raise TraceError(
             f"The activation of {address!r} was not kept. Trace again with keep={address!r} (or keep='**')."
         )
-    if value.version >= 0 and tensor._version != value.version:
+    if value.version >= 0 and tensor._version != value.version and not _still_true(recording, value, tensor):
         raise TraceError(
             f"The memory of {address!r} was written after it was recorded, behind the recorder's back (by an "
             "extension, or by your own code after the trace), so its activation is gone. Copy what you change "
             "(tensor.clone()), or trace again."
         )
     return tensor
+
+
+def _still_true(recording: Recording, value: Value, tensor: torch.Tensor) -> bool:
+    """Tell whether memory that torch says was written holds what the operation gives when it is run again.
+
+    Some calls count as writes and change nothing (`mark_dirty` after the fact).
+    """
+    try:
+        again = replay(value.event, recording.tensors)
+    except Exception:  # whatever keeps it from running again: then nobody can tell
+        return False
+    found = dict(zip(value.event.outputs(), again, strict=False)).get(value)
+    if found is None or not same(tensor, found):
+        return False
+    value.version = tensor._version
+    return True
 
 
 def is_array(tensor: torch.Tensor) -> bool:

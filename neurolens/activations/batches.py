@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -96,6 +96,20 @@ def undisturbed(model: Callable[..., Any]) -> Iterator[None]:
     finally:
         for module, flag in zip(modules, flags, strict=True):
             module.training = flag
+
+
+@contextmanager
+def parameters_kept(model: Callable[..., Any], names: Collection[str]) -> Iterator[None]:
+    """Give parameters that a model writes as it runs (it learns) their values back."""
+    written = []
+    if names and isinstance(model, torch.nn.Module):
+        written = [(p, p.detach().clone()) for name, p in model.named_parameters() if name in names]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for parameter, content in written:
+                parameter.copy_(content)
 
 
 @contextmanager

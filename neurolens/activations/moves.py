@@ -20,6 +20,8 @@ def regroup(axes: Sequence[Axis], shape: Sequence[int]) -> list[Axis] | None:
     The innermost piece of channels or features that are split keeps their name; no other piece keeps one.
     """
     parts = [part for axis in axes for part in axis]
+    if 0 in shape or any(size == 0 for _, size in parts):
+        return None
     groups: list[Axis] = []
     for length in shape:
         group: list[Part] = []

@@ -149,7 +149,9 @@ class Run:
         names = self._book.name(recording)
         axes = self._find_axes(call, list_values(names), part)
         targets = self._choose(names, axes)
-        planner = LayoutPlanner(recording, names, build_graph(recording), axes, self.made_by)
+        planner = LayoutPlanner(
+            recording, names, build_graph(recording), axes, self.made_by, n_stimuli=part.stop - part.start
+        )
         targets = [single for target in targets for single in self._split_passes(names, planner, target)]
         self.layouts = {target.address: planner.plan(target) for target in targets}
         self.aliases = find_aliases(names, targets)

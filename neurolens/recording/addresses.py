@@ -47,13 +47,8 @@ def resolve(names: Names, address: str) -> Target:
         if address == base and pool:
             raise AddressError(f"{address!r} is several tensors: {list_names(pool)}. Ask for one of these.")
     place, label, number = split_address(names, address)
-    passes = place.passes
-    if number is not None:
-        if not 1 <= number <= len(passes):
-            raise AddressError(
-                f"{place.address!r} ran {len(passes)} time(s), so there is no pass {number}: {address!r}."
-            )
-        passes = [passes[number - 1]]
+    check_place(place, "", number)
+    passes = place.passes if number is None else [place.passes[number - 1]]
     found = [results(item) for item in passes]
     labels = list(dict.fromkeys(key for result in found for key in result))
     if label not in labels:
@@ -84,6 +79,18 @@ def own_address(names: Names, address: str) -> str:
         hint = f" Near misses: {list_names(close)}." if close else ""
         raise AddressError(f"No operation or module is called {address!r}.{hint}")
     return alias
+
+
+def check_place(place: Place, label: str, number: int | None) -> None:
+    """Raise AddressError unless a place has this pass, and this part in its result."""
+    if number is not None and not 1 <= number <= len(place.passes):
+        raise AddressError(
+            f"{place.address!r} ran {len(place.passes)} time(s), so there is no pass {number}."
+        )
+    parts = dict.fromkeys(key for item in place.passes for key in results(item))
+    if label and label not in parts:
+        shown = list_names(place.address + key for key in parts)
+        raise AddressError(f"{place.address!r} gave {shown or 'no tensor'}, so it has no part {label!r}.")
 
 
 def split_address(names: Names, address: str) -> tuple[Place, str, int | None]:

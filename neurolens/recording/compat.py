@@ -74,6 +74,23 @@ def physical(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
+def alias(tensor: torch.Tensor) -> torch.Tensor:
+    """Return another name for the memory of a tensor, outside of autograd and of transforms."""
+    if not in_transform():
+        return tensor.detach()
+    tensor = physical(tensor)
+    with torch._C._DisableFuncTorch():
+        return tensor.detach()
+
+
+def copy_of(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a copy of a kept tensor, outside of transforms."""
+    if not in_transform():
+        return tensor.clone()
+    with torch._C._DisableFuncTorch():
+        return tensor.clone()
+
+
 def _unwrap(tensor: torch.Tensor) -> tuple[torch.Tensor, list[int]]:
     """Return the tensor under all wrappers, and the mapped axis of each wrapper of vmap, outer first."""
     mapped = []

@@ -129,6 +129,7 @@ class Recording:
     tensors: dict[Value, torch.Tensor]  # what was kept
     complete: bool  # False where the call was stopped after the last operation asked for
     readouts: tuple[Readout, ...] = ()
+    written: frozenset[str] = frozenset()  # parameters and buffers that the model wrote
     gradients: Gradients | None = None
     returned: Any = None  # what the model returned, where gradients are collected: backward begins there
     twins: Mapping[str, str] = field(default_factory=dict)  # further path of a module -> the path it goes by

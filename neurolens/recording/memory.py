@@ -26,11 +26,11 @@ class Memory:
 
     def hold(self, value: Value, tensor: torch.Tensor) -> None:
         """Keep a value: an alias of the tensor, so that changes of the user's object do not reach it."""
-        alias = compat.physical(tensor).detach()
+        alias = compat.alias(tensor)
         if self.on_cpu and alias.device.type != "cpu":
             alias = alias.to("cpu")
         elif value.storage in self.exposed:
-            alias = alias.clone()
+            alias = compat.copy_of(alias)
         else:
             self.shared.setdefault(value.storage, []).append(value)
         self.tensors[value] = alias
@@ -40,7 +40,7 @@ class Memory:
         """Copy on write: clone what is kept of this memory before it changes."""
         for tensor in tensors:
             for value in self.shared.pop(compat.storage_key(tensor), ()):
-                self.tensors[value] = copy = self.tensors[value].clone()
+                self.tensors[value] = copy = compat.copy_of(self.tensors[value])
                 value.version = compat.version(copy)
 
     def expose(self, tensors: Iterable[torch.Tensor]) -> None:
@@ -58,13 +58,18 @@ class Memory:
             for value in self.shared.get(compat.storage_key(tensor), ()):
                 value.version = compat.version(self.tensors[value])
 
-    def settle(self) -> None:
-        """End the recording: state of the model that it wrote will be written again, so it is kept by copy."""
-        owned = {value.storage for value in self.tensors if value.parameter}
-        for storage in owned & self.writers.keys():
+    def settle(self) -> frozenset[str]:
+        """End the recording: state of the model that it wrote will be written again, so it is kept by copy.
+
+        Returns the names of the parameters and buffers that were written.
+        """
+        owned = {value.storage: value.parameter for value in self.tensors if value.parameter}
+        written = owned.keys() & self.writers.keys()
+        for storage in written:
             for value in self.shared.pop(storage, ()):
                 if not value.parameter:
-                    self.tensors[value] = copy = self.tensors[value].clone()
+                    self.tensors[value] = copy = compat.copy_of(self.tensors[value])
                     value.version = compat.version(copy)
         self.shared.clear()
         self.writers.clear()
+        return frozenset(owned[storage] for storage in written)

@@ -136,7 +136,7 @@ class Recorder(TorchFunctionMode):
             output = self.lift(out) if complete else None
             if self._wants_address(self.root, "output"):
                 self._hold_all(output, out)
-            self.memory.settle()
+            written = self.memory.settle()
         if not isinstance(self.model, torch.nn.Module):
             self.root.out, self.root.stop = output, len(self.events)
         self.values.clear()
@@ -149,6 +149,7 @@ class Recorder(TorchFunctionMode):
             module_paths=tuple(path for path in self.holdings.paths.values() if path),
             tensors=self.memory.tensors,
             complete=complete,
+            written=written,
             readouts=tuple(self.readouts),
             twins=self.holdings.twins,
             gradients=self.gradients,
@@ -356,6 +357,8 @@ class Recorder(TorchFunctionMode):
         kind = type(structure)
         if kind in _ATOMS:
             return structure
+        if kind is torch.Generator:
+            return structure.clone_state()
         if kind is tuple:
             return tuple([self.lift(item) for item in structure])
         if kind is list:

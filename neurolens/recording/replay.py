@@ -91,6 +91,8 @@ def fill(structure: Any, supply: Callable[[Value], torch.Tensor]) -> Any:
     """Return nested arguments with a tensor in the place of each value."""
     if isinstance(structure, Value):
         return supply(structure)
+    if isinstance(structure, torch.Generator):
+        return structure.clone_state()  # it was kept as it was before the call
     if isinstance(structure, Mapping):
         return {name: fill(item, supply) for name, item in structure.items()}
     if isinstance(structure, tuple | list) and not isinstance(structure, torch.Size):

@@ -154,7 +154,10 @@ def _fast_path_differences(
 @contextmanager
 def _restored(model: Callable[..., Any], recording: Recording) -> Iterator[None]:
     """Run from the buffers and the random state of the recording; leave both as they are."""
-    named = dict(model.named_buffers()) if isinstance(model, torch.nn.Module) else {}
+    named: dict[str, torch.Tensor] = {}
+    if isinstance(model, torch.nn.Module):
+        named |= {name: p for name, p in model.named_parameters() if name in recording.written}
+        named |= dict(model.named_buffers())
     buffers = list(named.values())
     copies = [buffer.clone() for buffer in buffers]
     first: dict[str, torch.Tensor] = {}

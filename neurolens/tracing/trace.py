@@ -21,7 +21,7 @@ from neurolens.activations.assemble import (
     to_numpy,
 )
 from neurolens.activations.axes import Axes, find_axes
-from neurolens.activations.batches import Call, as_call, count_stimuli
+from neurolens.activations.batches import Call, as_call, count_stimuli, parameters_kept
 from neurolens.activations.collection import Ops
 from neurolens.errors import AddressError, InputError, TraceError
 from neurolens.models import Model, as_model, hash_weights
@@ -30,6 +30,7 @@ from neurolens.recording.addresses import (
     Place,
     Target,
     assign_names,
+    check_place,
     resolve,
     results,
     select,
@@ -185,21 +186,27 @@ class Trace(Mapping[str, Operation]):
     @cached_property
     def axes(self) -> Axes:
         """Where the stimuli are in each activation, found by running the model on two and on three of them."""
-        return find_axes(self.model.module, self._call, batch_axis=self._batch_axis)
+        with parameters_kept(self.model.module, self.recording.written):
+            return find_axes(self.model.module, self._call, batch_axis=self._batch_axis)
 
     @cached_property
     def planner(self) -> LayoutPlanner:
         """Plans how tensors become labelled arrays."""
         model = self.model
         made_by = Provenance(model.name, model.weights or hash_weights(model.module), model.preprocessing)
-        return LayoutPlanner(self.recording, self.names, self.graph, self.axes, made_by)
+        return LayoutPlanner(
+            self.recording, self.names, self.graph, self.axes, made_by, n_stimuli=self.n_stimuli
+        )
 
     # ------------------------------------------------------------------ the mapping
 
     def __getitem__(self, address: str) -> Operation | Module:  # type: ignore[override]
+        if not isinstance(address, str):
+            raise AddressError(f"An address is a text, not {address!r}. Addresses in order: list(trace).")
         if address in self.names.outputs and address not in self.names.places:
             return Operation(self, self.maker_of(self.names.outputs[address]))
         place, label, number = split_address(self.names, address)
+        check_place(place, label, number)
         if place.kind == "module" and not label:
             return Module(self, address)
         return Operation(self, address) if number is None else Pass(self, address)
@@ -212,7 +219,7 @@ class Trace(Mapping[str, Operation]):
 
     def __contains__(self, address: object) -> bool:
         try:
-            self[str(address)]
+            self[address]  # type: ignore[index]
         except AddressError:
             return False
         return True
@@ -422,8 +429,10 @@ class Trace(Mapping[str, Operation]):
 
     def maker_of(self, value: Value) -> str:
         """Return the address of the operation, pass and part of a result that a value is."""
-        label = next(label for label, other in results(value.event).items() if other is value)
-        return self.pass_address(value.event.index) + label
+        labels = (label for label, other in results(value.event).items() if other is value)
+        return self.pass_address(value.event.index) + next(
+            labels, ""
+        )  # "": found later in memory that it wrote
 
     def describe(self, structure: Any) -> Any:
         """Write nested arguments with the address or parameter name in the place of each tensor."""
@@ -434,7 +443,8 @@ class Trace(Mapping[str, Operation]):
         if isinstance(structure, Mapping):
             return {name: self.describe(item) for name, item in structure.items()}
         if isinstance(structure, tuple | list) and any(True for _ in leaves(structure)):
-            return type(structure)(self.describe(item) for item in structure)
+            items = [self.describe(item) for item in structure]
+            return type(structure)(*items) if hasattr(structure, "_fields") else type(structure)(items)
         return structure
 
     def stimulus_coords(self) -> Mapping[Any, Any]:
