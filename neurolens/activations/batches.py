@@ -11,6 +11,7 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from neurolens.errors import InputError
+from neurolens.recording.structures import list_tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ def as_call(inputs: Any) -> Call:
 
 def count_stimuli(call: Call, axis: int = 0) -> int | None:
     """Return the length of the first tensor's stimulus axis; None where no tensor has one."""
-    for tensor in _tensors((call.args, dict(call.kwargs))):
+    for tensor in list_tensors((call.args, dict(call.kwargs))):
         if tensor.ndim > axis:
             return int(tensor.shape[axis])
     return None
@@ -140,17 +141,6 @@ def _stimulus(tensor: torch.Tensor, index: int, axis: int) -> torch.Tensor:
     if index < size or tensor.ndim == axis + 1:
         return one
     return one.flip(-1) if index // size == 1 else one.roll(1, -1)
-
-
-def _tensors(structure: Any) -> Iterator[torch.Tensor]:
-    if isinstance(structure, torch.Tensor):
-        yield structure
-    elif isinstance(structure, Mapping):
-        for item in structure.values():
-            yield from _tensors(item)
-    elif isinstance(structure, tuple | list):
-        for item in structure:
-            yield from _tensors(item)
 
 
 def _map(structure: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:

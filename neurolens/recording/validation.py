@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -181,8 +180,3 @@ def _write(contents: Mapping[torch.Tensor, torch.Tensor]) -> None:
         for buffer, content in contents.items():
             if not same(buffer, content):
                 buffer.copy_(content)
-
-
-def count_verdicts(findings: tuple[Finding, ...]) -> Counter[Verdict]:
-    """Count findings by verdict."""
-    return Counter(finding.verdict for finding in findings)

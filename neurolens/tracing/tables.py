@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import torch
 
+from neurolens.activations.sizes import say_bytes
 from neurolens.recording.addresses import Place, results
 from neurolens.tracing.operation import Operation
 from neurolens.tracing.source import Source
@@ -53,7 +54,7 @@ def summarise(trace: Trace) -> str:
     common = ", ".join(f"{count} {name}" for name, count in kinds.most_common(6))
     lines = [
         f"Trace of {trace.model.name}: {len(operations)} operations, {n_steps} steps, "
-        f"{len(trace.modules)} modules, {_bytes(trace.n_bytes)} kept",
+        f"{len(trace.modules)} modules, {say_bytes(trace.n_bytes)} kept",
         f"  {common}",
         "",
     ]
@@ -111,12 +112,3 @@ def _plain(dtype: torch.dtype) -> str:
 
 def _place_of(source: Source | None) -> str:
     return "" if source is None else f"{source.file}:{source.line}"
-
-
-def _bytes(count: int) -> str:
-    size = float(count)
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} GB"
