@@ -20,7 +20,7 @@ install: $(READY)  ## make .venv and install everything
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[demo,draw,brain,models]" --group dev
+	$(BIN)/python -m pip install --quiet --editable ".[demo,draw,brain,models,distributed]" --group dev --group docs
 	@touch $(READY)
 
 lint: $(READY)  ## formatting, style, types, import directions

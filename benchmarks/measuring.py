@@ -1,0 +1,126 @@
+"""How everything here is timed: interleaved in one process, medians, wall and CPU; memory in a process of its own."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one case: medians over its runs, and the range that half of the wall times lie in."""
+
+    wall: float
+    cpu: float
+    spread: float
+    n_runs: int
+
+    def __str__(self) -> str:
+        return f"{say_seconds(self.wall)} (CPU {say_seconds(self.cpu)})"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of docs/benchmarks.md. `met` is None where a line has no target."""
+
+    task: str
+    ours: str
+    peer: str
+    ratio: str
+    target: str
+    met: bool | None
+    limit: str = ""
+    note: str = ""
+
+
+def interleave(
+    cases: Mapping[str, Callable[[], object]], *, n_runs: int = 7, n_warmup: int = 1
+) -> dict[str, Timing]:
+    """Run all cases in turn, `n_runs` times, so that a slow moment of the machine meets all of them alike."""
+    walls: dict[str, list[float]] = {name: [] for name in cases}
+    cpus: dict[str, list[float]] = {name: [] for name in cases}
+    for turn in range(n_warmup + n_runs):
+        for name, case in cases.items():
+            gc.collect()
+            wall, cpu = time.perf_counter(), time.process_time()
+            case()
+            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+            if turn >= n_warmup:
+                walls[name].append(wall)
+                cpus[name].append(cpu)
+    return {name: _summarise(walls[name], cpus[name]) for name in cases}
+
+
+def _summarise(walls: list[float], cpus: list[float]) -> Timing:
+    quartiles = statistics.quantiles(walls, n=4) if len(walls) > 1 else [0.0, 0.0, 0.0]
+    return Timing(statistics.median(walls), statistics.median(cpus), quartiles[2] - quartiles[0], len(walls))
+
+
+def run_apart(module: str, *arguments: str, environment: Mapping[str, str] | None = None) -> dict[str, float]:
+    """Run `python -m module arguments` in a process of its own; the last line it prints is JSON."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **(environment or {})},
+        cwd=Path(__file__).parents[1],
+    )
+    answer: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return answer
+
+
+def read_peak_memory() -> int:
+    """The most bytes this process has had resident so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def save(name: str, title: str, command: str, rows: list[Row]) -> None:
+    """Keep a section's rows; `python -m benchmarks.page` makes the page of all sections."""
+    RESULTS.mkdir(exist_ok=True)
+    section = {
+        "title": title,
+        "command": command,
+        "machine": describe_machine(),
+        "rows": [row.__dict__ for row in rows],
+    }
+    (RESULTS / f"{name}.json").write_text(json.dumps(section, indent=1) + "\n")
+    for row in rows:
+        print(f"{_verdict(row.met):6} {row.task}: {row.ours} against {row.peer}: {row.ratio} ({row.target})")
+
+
+def _verdict(met: bool | None) -> str:
+    return {True: "met", False: "missed", None: ""}[met]
+
+
+def describe_machine() -> dict[str, str]:
+    """What the numbers depend on: processor, cores, versions."""
+    packages = ("torch", "torchvision", "numpy", "scipy", "xarray", "zarr", "scikit-learn")
+    return {
+        "cores": str(os.cpu_count()),
+        "machine": f"{platform.machine()} {platform.system()}",
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+    }
+
+
+def say_seconds(seconds: float) -> str:
+    """Seconds with three digits and a fitting unit."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"

@@ -1,0 +1,47 @@
+"""docs/benchmarks.md, made of the kept rows of every section."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from benchmarks.measuring import RESULTS
+
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+ORDER = ("tracing", "extraction", "rsa", "encoding", "brain", "comparison", "scaling")
+HEAD = """# Benchmarks
+
+Every case and its peer run in one process, in turn, on the same data; times are medians, wall first and then CPU.
+Memory is the peak of a process of its own. `make bench` measures everything again; a section's own command measures
+that section. A target that was not reached says **missed**, with the limit that was measured beside it.
+"""
+
+
+def write_page() -> None:
+    """Write the page from what the last runs kept."""
+    found = {path.stem: json.loads(path.read_text()) for path in RESULTS.glob("*.json")}
+    names = [name for name in ORDER if name in found] + sorted(set(found) - set(ORDER))
+    PAGE.write_text("\n".join([HEAD, *(_describe(found[name]) for name in names)]))
+
+
+def _describe(section: dict[str, object]) -> str:
+    rows = section["rows"]
+    machine = section["machine"]
+    assert isinstance(rows, list)
+    assert isinstance(machine, dict)
+    lines = [f"## {section['title']}", "", f"`{section['command']}`", ""]
+    lines += [
+        "| task | neurolens | beside it | ratio | target | | measured limit |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        verdict = {True: "met", False: "**missed**", None: ""}[row["met"]]
+        cells = (row["task"], row["ours"], row["peer"], row["ratio"], row["target"], verdict, row["limit"])
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+    notes = [f"- {row['task']}: {row['note']}" for row in rows if row["note"]]
+    facts = ", ".join(f"{name} {value}" for name, value in machine.items())
+    return "\n".join([*lines, "", *notes, *([""] if notes else []), f"Machine: {facts}.", ""])
+
+
+if __name__ == "__main__":
+    write_page()
