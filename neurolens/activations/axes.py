@@ -6,19 +6,23 @@ agree when the axis is read as (stimulus, k) or as (k, stimulus).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
 from neurolens.activations.batches import Call, rebatch, undisturbed
+from neurolens.activations.rations import Ration, place_of, wants_places
 from neurolens.recording.addresses import INPUT, Names, assign_names, results
 from neurolens.recording.events import Event, Recording, Value, leaves
-from neurolens.recording.recorder import record
+from neurolens.recording.keeping import keep_for
+from neurolens.recording.recorder import Keep, record
 
 PassAddress = tuple[str, int, str]  # operation, number of the pass, place in the result
+Values = dict[PassAddress, Value]
 STATIC = "static: the same for every batch"
+UNASKED = "not compared: it was not asked for"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +65,11 @@ def find_axes(
     model: Callable[..., Any],
     call: Call,
     *,
+    ops: str | Iterable[str] = "**",
     batch_axis: int = 0,
     sizes: tuple[int, int] = (2, 3),
     name: Callable[[Recording], Names] = assign_names,
+    memory: int = 2 * 10**9,
 ) -> Axes:
     """Run `model` on two and on three stimuli and compare.
 
@@ -75,25 +81,84 @@ def find_axes(
         Any callable.
     call
         Its arguments, for one stimulus or more.
+    ops
+        Patterns of what is asked for. Of other operations no value is compared, but where stimuli are merged
+        with something else on the way to what is asked for.
     batch_axis
         The axis of the inputs that is the stimulus.
     sizes
         Numbers of stimuli in the two batches, the smaller first.
     name
         Gives the addresses of a recording.
+    memory
+        About how many bytes of activations to hold at once; the model runs as often as that asks for.
 
     Returns
     -------
     Axes
         The stimulus axis of every tensor that was met in both runs.
     """
+    probe = _Probe(model, tuple(rebatch(call, size, batch_axis) for size in sizes), sizes, name, memory)
     try:
-        (few, kept), (more, kept_too) = (
-            _probe(model, rebatch(call, size, batch_axis), name) for size in sizes
-        )
+        few, more = probe.compare(keep_for(ops))
+        places = {place_of(value.event) for value in _list_unclear(few, more, probe)}
+        if places:
+            probe.compare(wants_places(places))
     except Exception as error:  # a model may refuse other batch sizes in any way: that is the answer
         numbers = f"{sizes[0]} and {sizes[1]}"
         return Axes({}, f"the model did not run on batches of {numbers} ({type(error).__name__}: {error})")
+    return Axes(_settle_all(few, more, probe))
+
+
+@dataclass(slots=True)
+class _Probe:
+    """Pairs of runs, and what was learned from the values that they kept."""
+
+    model: Callable[..., Any]
+    calls: tuple[Call, ...]
+    sizes: tuple[int, int]
+    name: Callable[[Recording], Names]
+    memory: int
+    fitting: dict[PassAddress, list[StimulusAxis]] = field(default_factory=dict)
+
+    def compare(self, keep: Keep | bool) -> tuple[Values, Values]:
+        """Run on both batches until all that `keep` wants was compared; return the values of the last pair."""
+        while True:
+            ration = Ration(keep, self.memory * self.sizes[0] / sum(self.sizes))
+            (few, kept), (more, kept_too) = (self._run(call, ration.keep) for call in self.calls)
+            for address, a in few.items():
+                b = more.get(address)
+                if b is not None and a in kept and b in kept_too and address not in self.fitting:
+                    readings = _propose(a.shape, b.shape, self.sizes)
+                    self.fitting[address] = _list_fitting(kept[a], kept_too[b], readings, self.sizes)
+            if not ration.refused:
+                return few, more
+            keep = wants_places(ration.refused)
+
+    def _run(self, call: Call, keep: Keep) -> tuple[Values, dict[Value, torch.Tensor]]:
+        with undisturbed(self.model):  # each run begins with the same buffers and random state
+            recording = record(self.model, call.args, call.kwargs, keep=keep)
+        return list_values(self.name(recording)), recording.tensors
+
+
+def _list_unclear(few: Values, more: Values, probe: _Probe) -> list[Value]:
+    """Return what was not compared and can be read in two ways, among what the compared values are made of."""
+    compared = [few[address] for address in probe.fitting if address in few]
+    reached = {id(value) for value in compared}
+    unclear = []
+    for address, value in reversed(few.items()):
+        if id(value) in reached:
+            reached.update(map(id, value.event.inputs()))
+            other = more.get(address)
+            if address in probe.fitting or other is None:
+                continue
+            if len(_propose(value.shape, other.shape, probe.sizes)) > 1:
+                unclear.append(value)
+    return unclear
+
+
+def _settle_all(few: Values, more: Values, probe: _Probe) -> dict[PassAddress, StimulusAxis]:
+    """Decide for every tensor, in order of execution: parents first."""
     found: dict[PassAddress, StimulusAxis] = {}
     known: dict[int, StimulusAxis] = {}  # id of a value of the first run -> its axis, for its children
     fed: set[Event] = set()  # events whose values are made from the inputs
@@ -102,11 +167,12 @@ def find_axes(
             fed.add(value.event)
         if address in more:
             parents = [known[id(v)] for v in value.event.inputs() if id(v) in known]
-            where = _compare(kept[value], kept_too[more[address]], sizes, parents)
+            readings = _propose(value.shape, more[address].shape, probe.sizes)
+            where = _settle(readings, probe.fitting.get(address), parents)
             if where.reason == STATIC and value.event in fed:
                 where = StimulusAxis(None, reason="made from the stimuli, yet no axis goes with them")
             found[address] = known[id(value)] = where
-    return Axes(found)
+    return found
 
 
 def _is_fed(event: Event, fed: set[Event]) -> bool:
@@ -122,15 +188,7 @@ def _is_fed(event: Event, fed: set[Event]) -> bool:
     )
 
 
-def _probe(
-    model: Callable[..., Any], call: Call, name: Callable[[Recording], Names]
-) -> tuple[dict[PassAddress, Value], dict[Value, torch.Tensor]]:
-    with undisturbed(model):  # each run begins with the same buffers and random state
-        recording = record(model, call.args, call.kwargs)
-    return list_values(name(recording)), recording.tensors
-
-
-def list_values(names: Names) -> dict[PassAddress, Value]:
+def list_values(names: Names) -> Values:
     """Return every tensor that operations gave, by operation, pass and place in the result, in order."""
     items = []
     for address, place in names.operations.items():
@@ -140,41 +198,60 @@ def list_values(names: Names) -> dict[PassAddress, Value]:
     return {address: value for _, address, value in sorted(items, key=lambda entry: entry[0])}
 
 
-def _compare(
-    a: torch.Tensor, b: torch.Tensor, sizes: tuple[int, int], parents: list[StimulusAxis]
-) -> StimulusAxis:
-    if a.ndim != b.ndim:
-        return StimulusAxis(None, reason="its number of axes depends on the batch")
-    changed = [axis for axis in range(a.ndim) if a.shape[axis] != b.shape[axis]]
+def _propose(few: Sequence[int], more: Sequence[int], sizes: tuple[int, int]) -> list[StimulusAxis]:
+    """Read two shapes: the ways in which the stimuli may lie in them, or the one reason why in none."""
+    if len(few) != len(more):
+        return [StimulusAxis(None, reason="its number of axes depends on the batch")]
+    changed = [axis for axis, (a, b) in enumerate(zip(few, more, strict=True)) if a != b]
     if not changed:
-        if _agree(a, b):
-            return StimulusAxis(None, reason=STATIC)
-        return StimulusAxis(
-            None, reason="no axis goes with the stimuli, yet its values change with the batch"
-        )
-    proportional = [axis for axis in changed if a.shape[axis] * sizes[1] == b.shape[axis] * sizes[0]]
-    if len(changed) > 1 or not proportional:
-        return StimulusAxis(None, reason=f"axes {changed} change with the batch, but not one in proportion")
-    return _read_axis(a, b, proportional[0], sizes, parents)
+        return [StimulusAxis(None, reason=STATIC)]
+    axis = changed[0]
+    if len(changed) > 1 or few[axis] * sizes[1] != more[axis] * sizes[0]:
+        reason = f"axes {changed} change with the batch, but not one in proportion"
+        return [StimulusAxis(None, reason=reason)]
+    factor = few[axis] // sizes[0]
+    return [StimulusAxis(axis, factor, major) for major in ((True, False) if factor > 1 else (True,))]
 
 
-def _read_axis(
-    a: torch.Tensor, b: torch.Tensor, axis: int, sizes: tuple[int, int], parents: list[StimulusAxis]
+def _list_fitting(
+    a: torch.Tensor, b: torch.Tensor, readings: list[StimulusAxis], sizes: tuple[int, int]
+) -> list[StimulusAxis]:
+    """Return the readings under which both batches have the same values for the stimuli that both hold."""
+    first = readings[0]
+    if first.axis is None and first.reason != STATIC:
+        return readings
+    if not (_is_plain(a) and _is_plain(b)):
+        return []
+    if first.axis is None:
+        return readings if _agree(a, b) else []
+    return [
+        reading
+        for reading in readings
+        if _agree(_stimuli_first(a, sizes[0], reading), _stimuli_first(b, sizes[1], reading)[: sizes[0]])
+    ]
+
+
+def _settle(
+    readings: list[StimulusAxis], fitting: list[StimulusAxis] | None, parents: list[StimulusAxis]
 ) -> StimulusAxis:
-    factor = a.shape[axis] // sizes[0]
-    readings = []
-    for major in (True, False) if factor > 1 else (True,):
-        reading = StimulusAxis(axis, factor, major)
-        few, more = _stimuli_first(a, sizes[0], reading), _stimuli_first(b, sizes[1], reading)
-        if _agree(few, more[: sizes[0]]):
-            readings.append(reading)
-    if len(readings) == 1:
-        return readings[0]
-    if readings:  # constant along the axis: it is read as its parents are
-        majors = [p.stimulus_major for p in parents if p.axis is not None and p.factor > 1]
-        return StimulusAxis(axis, factor, majors[0] if majors else True)
-    reason = "mixes stimuli, or is random: values depend on the rest of the batch"
-    return StimulusAxis(axis, factor, True, reason)
+    """Decide between readings; `fitting` is None where values were not compared."""
+    first = readings[0]
+    if fitting is None and first.reason == STATIC:
+        return StimulusAxis(None, reason=UNASKED)
+    if fitting == []:
+        if first.axis is None:
+            return StimulusAxis(
+                None, reason="no axis goes with the stimuli, yet its values change with the batch"
+            )
+        reason = "mixes stimuli, or is random: values depend on the rest of the batch"
+        return replace(first, reason=reason)
+    left = readings if fitting is None else fitting
+    if len(left) == 1:
+        return left[0]
+    majors = [p.stimulus_major for p in parents if p.axis is not None and p.factor > 1]
+    return replace(
+        first, stimulus_major=majors[0] if majors else True
+    )  # constant along it: read as its parents
 
 
 def _stimuli_first(tensor: torch.Tensor, n_stimuli: int, where: StimulusAxis) -> torch.Tensor:
@@ -199,8 +276,6 @@ def split_axis(tensor: torch.Tensor, n_stimuli: int, where: StimulusAxis) -> tor
 
 def _agree(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Tell whether two tensors are equal but for rounding; NaN and infinities must be at the same places."""
-    if a.layout is not torch.strided or a.is_quantized:
-        return False
     if not (a.is_floating_point() or a.is_complex()):
         return torch.equal(a, b)
     wide = torch.complex128 if a.is_complex() else torch.float64
@@ -214,3 +289,8 @@ def _agree(a: torch.Tensor, b: torch.Tensor) -> bool:
     if x.numel() == 0:
         return True
     return bool((x - y).abs().max() <= 1e-4 * x.abs().max() + 1e-12)
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    """Tell whether a tensor has values that can be compared."""
+    return tensor.layout is torch.strided and not (tensor.is_quantized or tensor.is_nested)

@@ -165,11 +165,12 @@ class Run:
 
     def _find_axes(self, call: Call, met: Iterable[PassAddress], part: slice) -> Axes:
         module = self.model.module
-        axes = find_axes(module, call, name=self._book.name)
+        axes = find_axes(module, call, ops=self.patterns, name=self._book.name)
         n_stimuli = part.stop - part.start
         if n_stimuli > 3 and not axes.reason and any(address not in axes.found for address in met):
             # a branch that the probed stimuli did not take, and this batch did
-            whole = find_axes(module, call, sizes=(n_stimuli - 1, n_stimuli), name=self._book.name)
+            sizes = (n_stimuli - 1, n_stimuli)
+            whole = find_axes(module, call, ops=self.patterns, sizes=sizes, name=self._book.name)
             return Axes({**whole.found, **axes.found})
         return axes
 

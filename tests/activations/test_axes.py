@@ -9,9 +9,9 @@ from torchvision.models.maxvit import MaxVit
 from torchvision.models.swin_transformer import SwinTransformer, SwinTransformerBlockV2
 from torchvision.models.vision_transformer import VisionTransformer
 
-from neurolens.activations.axes import STATIC, Axes, find_axes, list_values, select_stimulus
+from neurolens.activations.axes import STATIC, UNASKED, Axes, find_axes, list_values, select_stimulus
 from neurolens.activations.batches import as_call, count_stimuli, rebatch, take, undisturbed
-from neurolens.recording.addresses import assign_names
+from neurolens.recording.addresses import assign_names, select
 from neurolens.recording.recorder import record
 
 CLASSIFIERS = {
@@ -74,6 +74,76 @@ def test_every_operation_of_a_classifier_has_its_stimulus_axis(name):
     torch.manual_seed(0)
     build, size = CLASSIFIERS[name]
     assert_rows_are_single_runs(build().eval(), torch.rand(2, 3, size, size))
+
+
+@pytest.fixture
+def kept_bytes(monkeypatch):
+    """The bytes that each probing run holds, each memory once."""
+    found = []
+
+    def watched(*args, **kwargs):
+        recording = record(*args, **kwargs)
+        made = [t.untyped_storage() for value, t in recording.tensors.items() if not value.parameter]
+        storages = {storage.data_ptr(): storage for storage in made}
+        found.append(sum(storage.nbytes() for storage in storages.values()))
+        return recording
+
+    monkeypatch.setattr("neurolens.activations.axes.record", watched)
+    return found
+
+
+def merged_heads(x):
+    """Attention with heads merged into the batch, then features and their sum over all of them."""
+    heads = (x * 2).unflatten(-1, (2, 4)).transpose(1, 2).reshape(-1, x.shape[1], 4)
+    return heads.relu().unflatten(0, (-1, 2)).transpose(1, 2).flatten(2).sigmoid().sum((1, 2))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit", "swin", "heads merged into the batch"])
+def test_a_memory_budget_changes_nothing_but_the_number_of_runs(name, kept_bytes):
+    torch.manual_seed(0)
+    build, size = CLASSIFIERS.get(name, (lambda: merged_heads, 0))
+    x = torch.rand(3, 3, size, size) if size else torch.rand(3, 5, 8)
+    model = build()
+    axes = find_axes(model, as_call(x))
+    assert len(kept_bytes) == 2
+    whole = sum(kept_bytes)
+    kept_bytes.clear()
+    assert find_axes(model, as_call(x), memory=whole // 4).found == axes.found
+    assert len(kept_bytes) > 4
+    pairs = [sum(kept_bytes[k : k + 2]) for k in range(0, len(kept_bytes), 2)]
+    assert max(pairs) < 0.6 * whole  # a quarter, and what the last place added to it
+
+
+@pytest.mark.parametrize(
+    ("name", "ops", "n_runs"),
+    [
+        ("resnet18", ["layer1.0.conv1.conv2d", "layer4"], 2),
+        ("vit", "encoder.layers.encoder_layer_1.mlp", 4),  # heads stand merged on the way there
+        ("swin", "features.1.0.attn.softmax", 4),
+        ("heads merged into the batch", "sum", 4),
+        ("heads merged into the batch", "mul", 2),
+    ],
+)
+def test_only_what_is_asked_for_is_held_and_its_axes_are_the_same(name, ops, n_runs, kept_bytes):
+    torch.manual_seed(0)
+    build, size = CLASSIFIERS.get(name, (lambda: merged_heads, 0))
+    x = torch.rand(3, 3, size, size) if size else torch.rand(3, 5, 8)
+    model = build()
+    axes = find_axes(model, as_call(x)).found
+    most = max(kept_bytes)
+    kept_bytes.clear()
+    asked = find_axes(model, as_call(x), ops=ops).found
+    assert len(kept_bytes) == n_runs
+    assert kept_bytes[0] < most / 2
+    assert list(asked) == list(axes)
+    different = {address: where for address, where in asked.items() if where != axes[address]}
+    assert all(where.reason == UNASKED for where in different.values())
+    assert all(axes[address].axis is None for address in different)
+    names = assign_names(record(model, (x,)))
+    for target in select(names, ops):
+        for value in target.values:
+            place, number = names.of_event[value.event.index]
+            assert (place.address, number, "") not in different
 
 
 class Recurrent(nn.Module):
