@@ -10,9 +10,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from neurolens.comparison.scores import Scores, compute_scores, control_fdr
+from neurolens.comparison.scores import Scores, compute_scores
 from neurolens.comparison.targets import NO_REGION, read_targets
 from neurolens.errors import InputError, NeurolensWarning, check_choice, list_names
+from neurolens.numerics.corrections import control_fdr
 from neurolens.numerics.distances import Metric
 from neurolens.numerics.permutation import draw_permutations
 from neurolens.numerics.similarity import MEASURES, Similarity

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control
 
 from neurolens.numerics.ceiling import compute_ceiling
 from neurolens.numerics.permutation import compute_permutation_test
@@ -68,13 +67,3 @@ def compute_scores(
 def _find_ceiling(reference: NDArray[Any], similarity: Similarity) -> tuple[float, float]:
     low, high = compute_ceiling(reference, similarity)
     return float(low.mean()), float(high.mean())
-
-
-def control_fdr(p: NDArray[Any]) -> NDArray[Any]:
-    """Adjust by Benjamini-Hochberg over the rows of each column that have a p."""
-    adjusted = np.full(p.shape, np.nan)
-    for column, out in zip(p.T, adjusted.T, strict=True):
-        known = ~np.isnan(column)
-        if known.any():
-            out[known] = false_discovery_control(column[known])
-    return adjusted
