@@ -10,9 +10,18 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from neurolens.errors import InputError, LabelError, list_names
-from neurolens.schema import NEUROID, REGION, REPETITION, STIMULUS, SUBJECT, rename_aliases, stimulus_ids
+from neurolens.schema import (
+    NEUROID,
+    REGION,
+    REPETITION,
+    STIMULUS,
+    SUBJECT,
+    TIME,
+    rename_aliases,
+    stimulus_ids,
+)
 
-__all__ = ["average_repetitions", "by_subject", "check_responses", "responses"]
+__all__ = ["BrainData", "by_subject", "check_responses", "responses"]
 
 BrainData = xr.DataArray | xr.Dataset | xr.DataTree | Mapping[str, xr.DataArray]
 
@@ -24,6 +33,7 @@ def responses(
     neuroid: Sequence[object] | None = None,
     region: str | Sequence[str] | None = None,
     subject: str | Sequence[str] | None = None,
+    time: Sequence[float] | None = None,
     coords: Mapping[str, ArrayLike] | None = None,
 ) -> xr.DataArray:
     """Label an array of measured responses.
@@ -31,7 +41,8 @@ def responses(
     Parameters
     ----------
     array
-        Array, shape (n_stimuli, n_neuroids) or (n_repetitions, n_stimuli, n_neuroids), any real dtype.
+        Array, shape (n_stimuli, n_neuroids) or (n_repetitions, n_stimuli, n_neuroids), any real dtype. Where
+        `time` is given, a last axis of time besides.
     stimulus
         The unique ids of the stimuli, in the order of the array; or a mapping with the key "stimulus" and
         further coords of `stimulus`, as `Stimuli.coords()` gives it.
@@ -39,12 +50,14 @@ def responses(
         Ids of the measured units; by default 0, 1, ...
     region, subject
         One name for all neuroids, or one for each.
+    time
+        Seconds from the onset of the stimulus, where responses are resolved in time.
     coords
         Further coords of `neuroid`, each with one value per neuroid: x, y, z in mm, hemisphere, ...
 
     Returns
     -------
-    DataArray ([repetition,] stimulus, neuroid)
+    DataArray ([repetition,] stimulus, neuroid[, time])
         float32 stays float32, all else becomes float64; coords as given.
 
     Raises
@@ -61,26 +74,30 @@ def responses(
     >>> it.dims, it.region.values[0].item()
     (('repetition', 'stimulus', 'neuroid'), 'IT')
     """
-    values = _real(np.asarray(array), "the array of responses")
-    if values.ndim not in (2, 3):
+    values = np.asarray(array)
+    n_dims = values.ndim - (time is not None)
+    if n_dims not in (2, 3):
         raise InputError(
-            f"Responses have shape (stimulus, neuroid) or (repetition, stimulus, neuroid); this array has "
-            f"{values.ndim} dimensions, shape {values.shape}."
+            "Responses have shape (stimulus, neuroid) or (repetition, stimulus, neuroid), and time last where "
+            f"time= is given; this array has {values.ndim} dimensions, shape {values.shape}."
         )
-    n_neuroids = values.shape[-1]
+    dims = (REPETITION, STIMULUS, NEUROID)[-n_dims:] + ((TIME,) if time is not None else ())
+    sizes = dict(zip(dims, values.shape, strict=True))
+    n_neuroids = sizes[NEUROID]
     labels: dict[str, Any] = dict(stimulus) if isinstance(stimulus, Mapping) else {STIMULUS: list(stimulus)}
     labels[NEUROID] = np.arange(n_neuroids) if neuroid is None else np.asarray(neuroid)
+    if time is not None:
+        labels[TIME] = np.asarray(time, dtype=np.float64)
     of_neuroid: dict[str, Any] = {REGION: region, SUBJECT: subject, **(coords or {})}
     for name, given in of_neuroid.items():
         if given is not None:
             column = np.repeat(given, n_neuroids) if isinstance(given, str) else np.asarray(given)
             labels[name] = (NEUROID, column)
-    dims = (REPETITION, STIMULUS, NEUROID)[-values.ndim :]
-    _check_lengths(labels, dict(zip(dims, values.shape, strict=True)))
-    return check_responses(xr.DataArray(values, dims=dims, coords=labels))
+    _check_lengths(labels, sizes)
+    return check_responses(xr.DataArray(values, dims=dims, coords=labels), time=time is not None)
 
 
-def check_responses(data: xr.DataArray, *, what: str = "the responses") -> xr.DataArray:
+def check_responses(data: xr.DataArray, *, what: str = "the responses", time: bool = False) -> xr.DataArray:
     """Bring responses to one form, or say what is wrong with them.
 
     Parameters
@@ -89,11 +106,13 @@ def check_responses(data: xr.DataArray, *, what: str = "the responses") -> xr.Da
         DataArray with dims `stimulus`, `neuroid` (or `voxel`) and maybe `repetition`, in any order.
     what
         What to call them in a message.
+    time
+        Whether they may have a dim `time` besides.
 
     Returns
     -------
-    DataArray ([repetition,] stimulus, neuroid)
-        float32 or float64. A missing `neuroid` label is numbered 0, 1, ...
+    DataArray ([repetition,] stimulus, neuroid[, time])
+        float32 or float64. A missing `neuroid` label is numbered 0, 1, ... What is in a file stays there.
 
     Raises
     ------
@@ -109,10 +128,11 @@ def check_responses(data: xr.DataArray, *, what: str = "the responses") -> xr.Da
     >>> check_responses(raw).dims
     ('stimulus', 'neuroid')
     """
-    data = rename_aliases(data)
+    data = _plain_texts(rename_aliases(data))
     known = (REPETITION, STIMULUS, NEUROID)
     missing = [dim for dim in known[1:] if dim not in data.dims]
-    unknown = [dim for dim in data.dims if dim not in known]
+    allowed = (*known, TIME) if time else known
+    unknown = [dim for dim in data.dims if dim not in allowed]
     if missing or unknown:
         raise InputError(
             f"{what} must have the dims 'stimulus', 'neuroid' and maybe 'repetition'; they have "
@@ -123,45 +143,12 @@ def check_responses(data: xr.DataArray, *, what: str = "the responses") -> xr.Da
     stimulus_ids(data, what)
     if NEUROID not in data.coords:
         data = data.assign_coords({NEUROID: np.arange(data.sizes[NEUROID])})
-    data = data.transpose(..., STIMULUS, NEUROID)
-    real = _real(data.values, what)
-    return data if real is data.values else data.copy(data=real)
-
-
-def average_repetitions(data: xr.DataArray) -> xr.DataArray:
-    """Average responses over `repetition`.
-
-    A NaN in one repetition is NaN in the mean, so that no stimulus silently rests on fewer trials than
-    another; average with ``data.mean("repetition", skipna=True)`` where that is what you want.
-
-    Parameters
-    ----------
-    data
-        DataArray ([repetition,] stimulus, neuroid).
-
-    Returns
-    -------
-    DataArray (stimulus, neuroid)
-        Attrs of `data`, and `n_averaged`: the number of repetitions (1 where there is no such dim, unless the
-        data say otherwise already).
-
-    Raises
-    ------
-    InputError, LabelError
-        As `check_responses`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> twice = responses(np.array([[[0.0], [2.0]], [[2.0], [4.0]]]), stimulus=["a", "b"])
-    >>> average_repetitions(twice).values.ravel().tolist()
-    [1.0, 3.0]
-    """
-    data = check_responses(data)
-    n_averaged = data.sizes.get(REPETITION, data.attrs.get("n_averaged", 1))
-    if REPETITION in data.dims:
-        data = data.mean(REPETITION, skipna=False, keep_attrs=True)
-    return data.assign_attrs(n_averaged=int(n_averaged))
+    data = data.transpose(*(dim for dim in (*known, TIME) if dim in data.dims))
+    if data.dtype in (np.float32, np.float64):
+        return data
+    if data.dtype.kind not in "fiub":
+        raise InputError(f"{what} must be real numbers; they have dtype {data.dtype}.")
+    return data.astype(np.float64)
 
 
 def by_subject(data: BrainData, *, what: str = "the responses") -> dict[str, xr.DataArray]:
@@ -244,13 +231,10 @@ def _only_variable(data: xr.Dataset, what: str) -> xr.DataArray:
     return next(iter(data.data_vars.values()))
 
 
-def _real(values: np.ndarray[Any, Any], what: str) -> np.ndarray[Any, Any]:
-    """Return values as float32 or float64, unchanged where they are."""
-    if values.dtype in (np.float32, np.float64):
-        return values
-    if values.dtype.kind not in "fiub":
-        raise InputError(f"{what} must be real numbers; they have dtype {values.dtype}.")
-    return values.astype(np.float64)
+def _plain_texts(data: xr.DataArray) -> xr.DataArray:
+    """Turn coords of numpy's newer text type, as Zarr gives them, into objects, which everything can read."""
+    texts = [name for name, coord in data.coords.items() if coord.dtype.kind == "T"]
+    return data.assign_coords({name: data[name].astype(object) for name in texts}) if texts else data
 
 
 def _check_lengths(labels: Mapping[str, Any], sizes: Mapping[str, int]) -> None:

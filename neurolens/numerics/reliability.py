@@ -1,6 +1,7 @@
 """How much of a measurement repeats: explainable variance, noise ceilings, split-half reliability.
 
-Arrays have shape (n_repetitions, n_stimuli, n_targets). Sums are in float64. A target with NaN, or without
+Everything takes trials, an array (n_repetitions, n_stimuli, n_targets), or their moments, which can be gathered
+block by block where the trials don't fit into memory. Sums are in float64. A target with NaN, or without
 variance, has no reliability: NaN.
 """
 
@@ -8,28 +9,35 @@ from __future__ import annotations
 
 from itertools import combinations
 from math import comb
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurolens.errors import InputError
+from neurolens.numerics.components import variance_components
+from neurolens.numerics.moments import FloatArray, Moments, Trials, UnequalMoments, as_moments, is_constant
 
-__all__ = ["explainable_variance", "half_splits", "noise_ceiling", "spearman_brown", "split_half"]
+__all__ = [
+    "count_repetitions",
+    "explainable_variance",
+    "half_splits",
+    "noise_ceiling",
+    "spearman_brown",
+    "split_half",
+]
 
-FloatArray = NDArray[np.floating[Any]]
 
-
-def explainable_variance(data: FloatArray) -> NDArray[np.float64]:
+def explainable_variance(data: Trials) -> NDArray[np.float64]:
     """Estimate the share of a single trial's variance over stimuli that repeats.
 
     With R repetitions, ``EV = var(mean over repetitions) / mean(var of each repetition)`` and
-    ``c1 = EV - (1 - EV) / (R - 1)``, which is unbiased by the noise left in the mean.
+    ``c1 = EV - (1 - EV) / (R - 1)``, which is unbiased by the noise left in the mean. Where stimuli have
+    different numbers of repetitions it is signal / (signal + noise), by `variance_components`.
 
     Parameters
     ----------
     data
-        Array, shape (n_repetitions, n_stimuli, n_targets).
+        Array, shape (n_repetitions, n_stimuli, n_targets), or moments of one.
 
     Returns
     -------
@@ -53,10 +61,15 @@ def explainable_variance(data: FloatArray) -> NDArray[np.float64]:
     >>> explainable_variance(np.repeat(signal, 3, axis=0)).round(6).tolist()
     [1.0]
     """
-    n_repetitions = _check(data)
-    of_mean = data.mean(axis=0, dtype=np.float64).var(axis=0)
-    of_trial = data.var(axis=1, dtype=np.float64).mean(axis=0)
-    of_trial[_is_constant(data)] = np.nan
+    moments = as_moments(data)
+    if isinstance(moments, UnequalMoments):
+        signal, noise = variance_components(moments)
+        total = signal + noise
+        return np.divide(signal, total, out=np.full_like(total, np.nan), where=total > 0)
+    n_repetitions = len(moments.mean)
+    of_mean = moments.comoment.mean(axis=(0, 1))
+    of_trial = np.einsum("rrt->t", moments.comoment) / n_repetitions
+    of_trial[is_constant(moments)] = np.nan
     ev = of_mean / of_trial
     corrected: NDArray[np.float64] = ev - (1 - ev) / (n_repetitions - 1)
     return corrected
@@ -96,7 +109,7 @@ def spearman_brown(reliability: NDArray[np.float64], factor: float) -> NDArray[n
     )
 
 
-def noise_ceiling(data: FloatArray, *, n_averaged: int | None = None) -> NDArray[np.float64]:
+def noise_ceiling(data: Trials, *, n_averaged: float | None = None) -> NDArray[np.float64]:
     """Estimate the largest r² that any model can reach with the mean of some repetitions.
 
     ``c = k c1 / (1 + (k - 1) c1)``, with c1 the explainable variance of a single trial and k = `n_averaged`.
@@ -104,9 +117,10 @@ def noise_ceiling(data: FloatArray, *, n_averaged: int | None = None) -> NDArray
     Parameters
     ----------
     data
-        Array, shape (n_repetitions, n_stimuli, n_targets).
+        Array, shape (n_repetitions, n_stimuli, n_targets), or moments of one.
     n_averaged
-        How many trials the scored response is the mean of; by default all of them.
+        How many trials the scored response is the mean of; by default all of them, where numbers differ their
+        harmonic mean.
 
     Returns
     -------
@@ -131,14 +145,21 @@ def noise_ceiling(data: FloatArray, *, n_averaged: int | None = None) -> NDArray
     >>> abs(noise_ceiling(data)[0] - 0.8) < 0.02
     np.True_
     """
-    n_repetitions = _check(data)
-    factor = n_repetitions if n_averaged is None else n_averaged
+    moments = as_moments(data)
+    factor = count_repetitions(moments) if n_averaged is None else n_averaged
     if factor < 1:
         raise InputError(f"n_averaged={n_averaged!r}: a response is the mean of at least 1 trial.")
-    return spearman_brown(explainable_variance(data), factor)
+    return spearman_brown(explainable_variance(moments), factor)
 
 
-def split_half(data: FloatArray, *, n_splits: int = 100, seed: int = 0) -> NDArray[np.float64]:
+def count_repetitions(moments: Moments | UnequalMoments) -> float:
+    """Give the number of repetitions, where numbers differ their harmonic mean."""
+    if isinstance(moments, Moments):
+        return len(moments.mean)
+    return moments.n_stimuli / moments.inverse
+
+
+def split_half(data: FloatArray | Moments, *, n_splits: int = 100, seed: int = 0) -> NDArray[np.float64]:
     """Estimate the reliability of the mean of all repetitions from correlations of halves.
 
     Two disjoint halves of h = floor(R / 2) repetitions are averaged and correlated over stimuli; the
@@ -147,7 +168,7 @@ def split_half(data: FloatArray, *, n_splits: int = 100, seed: int = 0) -> NDArr
     Parameters
     ----------
     data
-        Array, shape (n_repetitions, n_stimuli, n_targets).
+        Array, shape (n_repetitions, n_stimuli, n_targets), or moments of one.
     n_splits
         How many random splits; where there are no more different ones than that, each is used once.
     seed
@@ -170,15 +191,18 @@ def split_half(data: FloatArray, *, n_splits: int = 100, seed: int = 0) -> NDArr
     >>> split_half(np.repeat(signal, 4, axis=0)).round(6).tolist()
     [1.0]
     """
-    n_repetitions = _check(data)
+    moments = as_moments(data)
+    if isinstance(moments, UnequalMoments):
+        raise InputError("Halves need the same number of repetitions for every stimulus.")
     if n_splits < 1:
         raise InputError(f"n_splits={n_splits!r}: at least 1 split is needed.")
+    n_repetitions = len(moments.mean)
     half = n_repetitions // 2
-    correlations = [
-        _correlation(data[list(first)], data[list(second)])
-        for first, second in half_splits(n_repetitions, n_splits, seed)
-    ]
-    return spearman_brown(np.mean(correlations, axis=0), n_repetitions / half)
+    splits = half_splits(n_repetitions, n_splits, seed)
+    total = np.zeros(moments.mean.shape[1])
+    for first, second in splits:
+        total += _correlate(moments, first, second)
+    return spearman_brown(total / len(splits), n_repetitions / half)
 
 
 def half_splits(
@@ -218,34 +242,18 @@ def half_splits(
     return [(tuple(order[:half]), tuple(order[half : 2 * half])) for order in orders]
 
 
-def _correlation(first: FloatArray, second: FloatArray) -> NDArray[np.float64]:
+def _correlate(moments: Moments, first: tuple[int, ...], second: tuple[int, ...]) -> NDArray[np.float64]:
     """Pearson r over stimuli of two means over repetitions, shape (n_targets,)."""
-    a, b = (part.mean(axis=0, dtype=np.float64) for part in (first, second))
-    flat = (np.ptp(a, axis=0) == 0) | (np.ptp(b, axis=0) == 0)
-    a -= a.mean(axis=0)
-    b -= b.mean(axis=0)
-    norm = np.sqrt(np.square(a).sum(axis=0) * np.square(b).sum(axis=0))
-    norm[flat | (norm == 0)] = np.nan
-    r: NDArray[np.float64] = (a * b).sum(axis=0) / norm
+    comoment = moments.comoment
+
+    def add_up(rows: tuple[int, ...], columns: tuple[int, ...]) -> NDArray[np.float64]:
+        block: NDArray[np.float64] = comoment[np.ix_(rows, columns)].sum(axis=(0, 1))
+        return block
+
+    squares = [(add_up(half, half), np.abs(comoment[half, half]).sum(axis=0)) for half in (first, second)]
+    flat = np.any([own <= 1e-13 * largest for own, largest in squares], axis=0)  # repetitions that cancel
+    norm = np.sqrt(np.maximum(squares[0][0], 0) * np.maximum(squares[1][0], 0))
+    r: NDArray[np.float64] = np.divide(
+        add_up(first, second), norm, out=np.full_like(norm, np.nan), where=~flat & (norm > 0)
+    )
     return r
-
-
-def _is_constant(data: FloatArray) -> NDArray[np.bool_]:
-    """Targets whose every repetition is flat over stimuli, told exactly rather than by a rounded variance."""
-    flat: NDArray[np.bool_] = (data.max(axis=1) == data.min(axis=1)).all(axis=0)
-    return flat
-
-
-def _check(data: FloatArray) -> int:
-    """Return the number of repetitions, or say what is missing."""
-    if data.ndim != 3:
-        raise InputError(
-            f"Expected an array (repetition, stimulus, target); this one has shape {data.shape}."
-        )
-    n_repetitions, n_stimuli = int(data.shape[0]), int(data.shape[1])
-    if n_repetitions < 2 or n_stimuli < 2:
-        raise InputError(
-            "Reliability needs at least 2 repetitions of at least 2 stimuli; there are "
-            f"{n_repetitions} repetitions of {n_stimuli} stimuli."
-        )
-    return n_repetitions
