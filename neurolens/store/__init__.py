@@ -1,6 +1,16 @@
 """Activations on disk: the Zarr format of neurolens (docs/format.md), written block by block, read lazily."""
 
 from neurolens.store.read import Store, open_store
+from neurolens.store.verification import Problem, Verification, verify_store
 from neurolens.store.write import StoreWriter, attach_store, create_store
 
-__all__ = ["Store", "StoreWriter", "attach_store", "create_store", "open_store"]
+__all__ = [
+    "Problem",
+    "Store",
+    "StoreWriter",
+    "Verification",
+    "attach_store",
+    "create_store",
+    "open_store",
+    "verify_store",
+]

@@ -15,15 +15,25 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
-from zarr.codecs import ZstdCodec
+from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
 from neurolens.errors import StoreError
+from neurolens.store.chunks import Buffer, Compression, encode_file, parse_grid
 from neurolens.store.layout import METADATA
 
-SMALL_READ = 64 * 1024  # bytes; below this a read costs as much as a seek
+SMALL_READ = 64 * 1024  # bytes; chunks of more than one stimulus are no larger
+PAGE = 4096  # bytes; what a disk reads anyway
+MOST_STIMULI = 4  # in a chunk above a page: so one stimulus is read with three others at most
 LARGE_CHUNK = 4 * 1024 * 1024  # bytes; above this one stimulus is cut
 KINDS = "biufc"
+
+# In the terms of Zarr's own classes; `chunks` encodes the same.
+_COMPRESSORS: dict[str, tuple[Any, ...]] = {
+    "lz4": (BloscCodec(cname="lz4", clevel=1, shuffle="noshuffle", typesize=1), Crc32cCodec()),
+    "zstd": (ZstdCodec(level=1, checksum=True),),
+    "none": (Crc32cCodec(),),
+}
 
 # xarray takes these for encodings, and would change values or dims on reading
 ENCODING_ATTRS = frozenset(
@@ -57,8 +67,8 @@ def plan_chunks(shape: tuple[int, ...], itemsize: int, *, block: int | None) -> 
     Returns
     -------
     Chunking
-        One stimulus is read with at most 64 KiB or its own size, whichever is more; no chunk is above 4 MiB
-        where an axis can be cut.
+        One stimulus is read with at most three others, or within a page of 4 KiB; no chunk is above 4 MiB where
+        an axis can be cut.
 
     Examples
     --------
@@ -68,7 +78,8 @@ def plan_chunks(shape: tuple[int, ...], itemsize: int, *, block: int | None) -> 
     inner = [max(1, size) for size in shape]
     if block is not None:
         one = itemsize * math.prod(inner[1:])
-        inner[0] = _largest_divisor(block, max(1, SMALL_READ // one))
+        most = max(MOST_STIMULI, PAGE // one)
+        inner[0] = _largest_divisor(block, max(1, min(most, SMALL_READ // one)))
     for axis in range(0 if block is None else 1, len(inner)):
         excess = itemsize * math.prod(inner) / LARGE_CHUNK
         if excess > 1:
@@ -94,6 +105,8 @@ class ArrayFiles:
         Its attributes, already plain JSON.
     block
         Stimuli in a block, where axis 0 is the stimulus.
+    compression
+        Of numbers; text is always compressed with zstd.
     """
 
     def __init__(
@@ -104,6 +117,7 @@ class ArrayFiles:
         *,
         attrs: Mapping[str, Any],
         block: int | None = None,
+        compression: Compression = "zstd",
     ) -> None:
         self._files: dict[str, Any] = {}
         text = dtype is str
@@ -119,7 +133,7 @@ class ArrayFiles:
             dtype=dtype,
             chunks=plan.chunks,
             shards=plan.shards,
-            compressors=ZstdCodec(level=1, checksum=True),
+            compressors=_COMPRESSORS["zstd" if text else compression],
             fill_value=float("nan") if not text and numeric.kind in "fc" else None,
             dimension_names=dims,
             attributes=dict(attrs),
@@ -127,18 +141,21 @@ class ArrayFiles:
             config={"write_empty_chunks": True},
         )
         self.metadata: bytes = self._files[METADATA].to_bytes()
+        self._grid = None if text else parse_grid(json.loads(self.metadata))
         self.shape = shape
         self.dtype = dtype
         self.dims = dims
 
-    def encode(self, values: np.ndarray[Any, Any], start: int | None = None) -> dict[str, bytes]:
-        """Return the files, by name inside the array, that hold `values`: all of it, or from `start` on."""
-        if start is None:
-            self._array[...] = values
-        else:
-            self._array[start : start + len(values)] = values
+    def encode(self, values: np.ndarray[Any, Any], start: int = 0) -> dict[str, list[Buffer]]:
+        """Return the files, by name inside the array, that hold `values` from `start` on along axis 0."""
+        if 0 in self.shape:
+            return {}
+        if self._grid is not None:
+            number = start // self._grid.files[0] if self.shape else 0
+            return {self._grid.file_name(number): encode_file(self._grid, values)}
+        self._array[...] = values
         names = [name for name in self._files if name != METADATA]
-        return {name: self._files.pop(name).to_bytes() for name in names}
+        return {name: [self._files.pop(name).to_bytes()] for name in names}
 
     def first_file(self, index: int | None = None) -> str | None:
         """Return the name of the file that block `index` (or all of it) makes; None if it makes none."""
@@ -185,7 +202,7 @@ def member_files(group: str, members: Members) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     for name, (array, values) in members.items():
         folder = f"{group}/{name}".lstrip("/")
-        files |= {f"{folder}/{file}": data for file, data in array.encode(values).items()}
+        files |= {f"{folder}/{file}": b"".join(data) for file, data in array.encode(values).items()}
         files[f"{folder}/{METADATA}"] = array.metadata
     return files
 

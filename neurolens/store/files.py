@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import sys
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from neurolens.errors import StoreError
+from neurolens.store.chunks import Buffer
 from neurolens.store.layout import BLOCKS_DONE
 
 # Files lie here until they are whole: no reader lists the folder of an array, and this one goes at the end.
 UNFINISHED = BLOCKS_DONE
 
 
-def write_files(root: Path, files: Mapping[str, bytes], *, flush: bool) -> list[Path]:
+def write_files(root: Path, files: Mapping[str, bytes | Sequence[Buffer]], *, flush: bool) -> list[Path]:
     """Write files below `root`, by relative path, each under another name first: it is whole or absent.
 
     Parameters
@@ -24,7 +26,7 @@ def write_files(root: Path, files: Mapping[str, bytes], *, flush: bool) -> list[
     root
         Folder that none of them may leave.
     files
-        Contents by relative path.
+        Contents by relative path: bytes, or pieces to be written one after the other.
     flush
         Whether each is on the device before it gets its name. If False, call `flush_files` before anything
         relies on it.
@@ -49,18 +51,28 @@ def write_files(root: Path, files: Mapping[str, bytes], *, flush: bool) -> list[
     return written
 
 
-def _replace(target: Path, data: bytes, partial: Path, *, flush: bool) -> None:
+def _replace(target: Path, data: bytes | Sequence[Buffer], partial: Path, *, flush: bool) -> None:
     try:
         partial.parent.mkdir(exist_ok=True)
         with partial.open("wb") as stream:
-            stream.write(data)
+            for piece in [data] if isinstance(data, bytes) else data:
+                stream.write(piece)
             if flush:
                 stream.flush()
                 os.fsync(stream.fileno())
         partial.replace(target)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise StoreError(f"{target} can't be written: {error.strerror or error}.") from error
+        raise StoreError(_say_unwritten(target, error)) from error
+
+
+def _say_unwritten(target: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"The disk is full: {target} can't be written ({error.strerror}). All blocks written before are kept: "
+            "make space and run the same again, and it is taken up where it was."
+        )
+    return f"{target} can't be written: {error.strerror or error}."
 
 
 def flush_files(root: Path, files: Iterable[Path]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from neurolens.errors import ResumeError, StoreError
+from neurolens.errors import ResumeError, StoreError, check_choice
 from neurolens.schema import STIMULUS
 from neurolens.store import layout
 from neurolens.store.arrays import (
@@ -23,6 +23,7 @@ from neurolens.store.arrays import (
     member_files,
     plain_attrs,
 )
+from neurolens.store.chunks import COMPRESSIONS, OLDEST, Compression
 from neurolens.store.files import write_files
 from neurolens.store.layout import BLOCKS_DONE, METADATA
 
@@ -35,10 +36,13 @@ class Head:
     members: Members
 
 
-def make_head(stimuli: Mapping[Any, Any], attrs: Mapping[str, Any], block_size: int) -> Head:
+def make_head(
+    stimuli: Mapping[Any, Any], attrs: Mapping[str, Any], block_size: int, compression: Compression
+) -> Head:
     """Check what a store is to hold and put it into its written form."""
     if block_size < 1:
         raise StoreError(f"block_size={block_size} holds no stimulus; give 1 or more.")
+    check_choice(compression, COMPRESSIONS, "compression")
     members = encode_coords(stimuli, "the stimuli")
     for name, (array, _) in members.items():
         if array.dims != (STIMULUS,):
@@ -58,6 +62,7 @@ def make_head(stimuli: Mapping[Any, Any], attrs: Mapping[str, Any], block_size: 
         "complete": False,
         "n_stimuli": len(ids),
         "block_size": int(block_size),
+        "compression": compression,
         "run": plain_attrs(attrs, "the run"),
         "aliases": {},
         **coordinates_attr(members, dims=(STIMULUS,)),
@@ -99,6 +104,7 @@ def check_resumable(path: Path, head: Head, *, resume: bool) -> None:
         f"{name} was {old!r} and is now {new!r}"
         for name, old, new in [
             ("block_size", attrs.get("block_size"), head.attrs["block_size"]),
+            ("compression", attrs.get("compression", OLDEST), head.attrs["compression"]),
             *_pairs(attrs.get("run", {}), head.attrs["run"]),
         ]
         if old != new

@@ -204,6 +204,14 @@ def check_inside(path: str) -> None:
         raise StoreError(f"The store names a group {path!r}, which leads out of it. Don't use this store.")
 
 
+def inside(root: Path, path: str) -> Path:
+    """Return a folder of a store; StoreError if a link makes it lie elsewhere."""
+    folder = root / path
+    if not folder.resolve().is_relative_to(root.resolve()):
+        raise StoreError(f"{folder} is a link that leads out of the store. Don't use this store.")
+    return folder
+
+
 def check_codecs(metadata: Mapping[str, Any], where: Path) -> None:
     """Raise StoreError if an array asks for a codec outside the format, at any depth."""
     for codec in metadata.get("codecs", ()):

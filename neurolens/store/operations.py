@@ -23,6 +23,7 @@ from neurolens.store.arrays import (
     member_files,
     plain_attrs,
 )
+from neurolens.store.chunks import OLDEST
 from neurolens.store.layout import ACTIVATION, METADATA
 
 
@@ -51,7 +52,12 @@ def make_operation(
         raise StoreError(f"An address is a text that is not empty, not {address!r}.")
     _check_array(what, dims, shape, dtype, n_stimuli=head["n_stimuli"])
     array = ArrayFiles(
-        shape, np.dtype(dtype), dims, attrs=plain_attrs(attrs, what), block=block_of(dims, head)
+        shape,
+        np.dtype(dtype),
+        dims,
+        attrs=plain_attrs(attrs, what),
+        block=block_of(dims, head),
+        compression=head.get("compression", OLDEST),
     )
     members = encode_coords(coords, what)
     _check_members(what, members, dims, shape)
@@ -83,6 +89,8 @@ def check_same(store: Path, path: str, operation: Operation) -> None:
     """Raise StoreError unless the group on disk was declared in the same way."""
     old = layout.read_json(store / path / ACTIVATION / METADATA)
     old["attributes"].pop(layout.MISSING, None)
+    if old["attributes"].pop("_FillValue", None) is not None:  # noted with the missing stimuli
+        old["fill_value"] = json.loads(operation.array.metadata)["fill_value"]
     differing = _differences(old, json.loads(operation.array.metadata))
     for name, data in member_files(path, operation.members).items():
         file = store / name
@@ -106,6 +114,7 @@ def read_array(store: Path, path: str, head: Mapping[str, Any]) -> ArrayFiles:
         dims,
         attrs=found["attributes"],
         block=block_of(dims, head),
+        compression=head.get("compression", OLDEST),
     )
     differing = _differences(found, json.loads(array.metadata))
     if differing:

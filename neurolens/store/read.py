@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from xarray.core import indexing
 
 from neurolens.errors import AddressError, StoreError, list_names, near_misses
 from neurolens.schema import PASS, STIMULUS
 from neurolens.store import layout
-from neurolens.store.layout import ACTIVATION, BLOCKS_DONE, METADATA
+from neurolens.store.chunks import Grid, parse_grid
+from neurolens.store.layout import ACTIVATION, BLOCKS_DONE, METADATA, inside
+from neurolens.store.lazy import StoredValues, read_all
 
 
 def open_store(path: str | Path, *, incomplete: bool = False) -> Store:
@@ -147,20 +150,55 @@ class Store(Mapping[str, xr.DataArray]):
         return (entry, int(number)) if 1 <= int(number) <= count else None
 
     def _open(self, entry: layout.Entry) -> xr.DataArray:
-        folder = self.path / entry.path
+        variables = self._read_group(entry)
+        main = variables.pop(ACTIVATION)
+        if STIMULUS not in main.dims:
+            return xr.DataArray(main, coords=variables, name=entry.address)
+        if not self.done.all():
+            main = main.isel({STIMULUS: np.flatnonzero(self.done)})
+        return xr.DataArray(main, coords={**self.stimuli.coords, **variables}, name=entry.address)
+
+    def _read_group(self, entry: layout.Entry) -> dict[str, xr.Variable]:
+        """Return the arrays of a group: its activation lazily, its coordinates read."""
+        folder = inside(self.path, entry.path)
         if not (folder / ACTIVATION / METADATA).is_file():
             raise StoreError(f"The operation {entry.address!r} can't be read: {folder} is damaged.")
-        for file in sorted(folder.glob(f"*/{METADATA}")):
-            layout.check_codecs(layout.read_json(file), file)
+        found = {file.parent.name: layout.read_json(file) for file in sorted(folder.glob(f"*/{METADATA}"))}
+        variables: dict[str, xr.Variable] = {}
+        for name, metadata in found.items():
+            layout.check_codecs(metadata, folder / name / METADATA)
+            if (folder / name).is_symlink():
+                raise StoreError(f"{folder / name} is a link. Don't use this store.")
+            grid = parse_grid(metadata)
+            attrs = dict(metadata.get("attributes", {}))
+            if grid is None or "units" in attrs:  # text, dates, or a form that Zarr alone reads
+                return self._read_by_zarr(entry)
+            dims = tuple(metadata.get("dimension_names") or ())
+            if name == ACTIVATION:
+                attrs.pop("_FillValue", None)  # for readers without neurolens
+                values = StoredValues(folder / name, grid, self._absent(entry, grid, folder / name))
+                lazy = indexing.MemoryCachedArray(indexing.LazilyIndexedArray(values))  # type: ignore[no-untyped-call]
+                variables[name] = xr.Variable(dims, lazy, attrs, fastpath=True)
+            else:
+                variables[name] = xr.Variable(dims, read_all(folder / name, grid), attrs)
+        return variables
+
+    def _absent(self, entry: layout.Entry, grid: Grid, folder: Path) -> np.ndarray[Any, Any] | None:
+        """Return the stimuli for which an integer operation did not run; None where there are none."""
+        if grid.dtype.kind not in "biu" or STIMULUS not in entry.dims:
+            return None
+        absent = np.zeros(len(self.done), dtype=bool)
+        for number in range(grid.n_files):
+            if not (folder / grid.file_name(number)).is_file():
+                absent[number * grid.files[0] : (number + 1) * grid.files[0]] = True
+        absent &= self.done
+        return absent if absent.any() else None
+
+    def _read_by_zarr(self, entry: layout.Entry) -> dict[str, xr.Variable]:
         dataset = xr.open_dataset(
             self.path, engine="zarr", group=entry.path, consolidated=False, zarr_format=3, chunks=None
         )
-        array = dataset[ACTIVATION].rename(entry.address)
-        if STIMULUS not in array.dims:
-            return array
-        if not self.done.all():
-            array = array.isel({STIMULUS: np.flatnonzero(self.done)})
-        return array.assign_coords(self.stimuli.coords)
+        return {str(name): variable for name, variable in dataset.variables.items()}
 
     def _say_unknown(self, address: str) -> str:
         close = near_misses(address, [*self.entries, *self.aliases])

@@ -14,6 +14,7 @@ from neurolens.errors import AddressError, StoreError, list_names, near_misses
 from neurolens.schema import STIMULUS
 from neurolens.store import layout
 from neurolens.store.arrays import ArrayFiles, encode_metadata
+from neurolens.store.chunks import Buffer, Compression
 from neurolens.store.files import flush_files, remove_partial, write_files
 from neurolens.store.head import check_resumable, make_head, root_arrays, stimulus_ids, write_head
 from neurolens.store.layout import ACTIVATION, BLOCKS_DONE, METADATA
@@ -34,6 +35,7 @@ def create_store(
     stimuli: Mapping[Any, Any],
     attrs: Mapping[str, Any],
     block_size: int,
+    compression: Compression = "lz4",
     resume: bool = True,
 ) -> StoreWriter:
     """Begin a store, or take up one that was begun in the same way.
@@ -50,6 +52,9 @@ def create_store(
         must give the same.
     block_size
         Stimuli written at once, at least 1.
+    compression
+        "lz4": fast, halves what has zeros; "zstd": smaller, several times slower; "none": as large as in memory,
+        read fastest. All carry checksums.
     resume
         Whether an existing store is taken up; if False, it is an error that there is one.
 
@@ -78,7 +83,7 @@ def create_store(
     array([1., 1., 1.], dtype=float32)
     """
     target = Path(path)
-    head = make_head(stimuli, attrs, block_size)
+    head = make_head(stimuli, attrs, block_size, compression)
     lock = lock_store(target)
     try:
         if target.exists():
@@ -258,7 +263,7 @@ class StoreWriter:
                     f"Block {index} of {address!r} has shape {values.shape} and dtype {values.dtype}; "
                     f"declared was {expected} and {np.dtype(array.dtype)}."
                 )
-            files = array.encode(values, None if static else part.start)
+            files = array.encode(values, 0 if static else part.start)
             self._write_array_files(address, files, static=static)
         if not self._aliases_flushed and self._lock is not None:
             self._write_root()
@@ -354,12 +359,12 @@ class StoreWriter:
         self._arrays[address] = read_array(self._path, self._paths[address], self._head)
         return self._arrays[address]
 
-    def _write_array_files(self, address: str, files: Mapping[str, bytes], *, static: bool) -> None:
+    def _write_array_files(self, address: str, files: Mapping[str, list[Buffer]], *, static: bool) -> None:
         folder = f"{self._paths[address]}/{ACTIVATION}"
         for name, data in files.items():
             file = self._path / folder / name
             if static and file.is_file():
-                if file.read_bytes() != data:
+                if file.read_bytes() != b"".join(data):
                     raise StoreError(
                         f"{address!r} is declared without {STIMULUS!r}, but its values differ between "
                         f"blocks. Declare it with {STIMULUS!r} first."
@@ -382,6 +387,10 @@ class StoreWriter:
             metadata["attributes"][layout.MISSING] = [
                 stimulus for i in absent if i is not None for stimulus in ids[self.block_slice(i)]
             ]
+            limits = np.iinfo(array.dtype) if np.dtype(array.dtype).kind in "iu" else None
+            if limits is not None and limits.bits >= 32:  # so that readers without neurolens see no 0 either
+                empty = int(limits.min or limits.max)
+                metadata["fill_value"] = metadata["attributes"]["_FillValue"] = empty
             file = f"{entry.path}/{ACTIVATION}/{METADATA}"
             self._unflushed += write_files(self._path, {file: encode_metadata(metadata)}, flush=False)
 
