@@ -23,6 +23,7 @@ __all__ = ["average_repetitions", "flatten_repetitions", "stack_repetitions"]
 N_REPETITIONS = "n_repetitions"  # a coord of `stimulus`, where numbers differ
 CONDITION = "condition"  # what a single trial was a repetition of
 VARIABLE = "responses"
+LARGE_CHUNK = 4_000_000  # bytes
 
 StrPath = str | os.PathLike[str]
 
@@ -70,11 +71,11 @@ def average_repetitions(
     if REPETITION not in data.dims:
         return data.assign_attrs(n_averaged=data.attrs.get("n_averaged", 1))
     mean = _mean_template(data)
+    rows, columns = cut_blocks(data, memory)
     target: Any = (
-        np.empty(mean.shape, data.dtype) if store is None else _create_target(mean, Path(store), data)
+        np.empty(mean.shape, data.dtype) if store is None else _create_target(mean, Path(store), rows[0].stop)
     )
     presented: NDArray[np.bool_] | None = None
-    rows, columns = cut_blocks(data, memory)
     for neuroids in columns:
         for stimuli in rows:
             values = load_block(data, stimuli, neuroids)
@@ -229,13 +230,14 @@ def _counted(mean: xr.DataArray, data: xr.DataArray, presented: NDArray[np.bool_
     return mean.assign_attrs(n_averaged=effective_repetitions(counts))
 
 
-def _create_target(mean: xr.DataArray, path: Path, data: xr.DataArray) -> Any:
-    """Make the array on disk that the mean is written to, cut as the trials are."""
+def _create_target(mean: xr.DataArray, path: Path, height: int) -> Any:
+    """Make the array on disk that the mean is written to; blocks of `height` stimuli are whole chunks."""
     if path.exists():
         raise StoreError(f"{path} exists already. Give a new folder, or delete it.")
     group = zarr.open_group(path, mode="w")
     n_bytes = mean.dtype.itemsize * int(np.prod(mean.shape[1:]))
-    rows = max(1, min(4_000_000 // n_bytes, mean.sizes[STIMULUS]))
+    largest = max(1, LARGE_CHUNK // n_bytes)
+    rows = next(k for k in range(min(height, largest), 0, -1) if height % k == 0)
     return group.create_array(
         VARIABLE,
         shape=mean.shape,

@@ -106,7 +106,7 @@ def test_the_mean_can_go_to_a_store(lazy, tmp_path):
 
 
 def test_memory_is_bounded(tmp_path):
-    """48 MB of trials pass through 8 MB; the full size (6 GB in 1 GB) is measured by benchmarks/brain.py."""
+    """48 MB of trials pass through 8 MB and what Zarr decodes; benchmarks/brain.py measures the full size."""
     data = save(simulate(3, 2000, 2000), tmp_path / "trials.zarr", (3, 50, 2000))
     brain.noise_ceiling(simulate(2, 4, 2))  # what is loaded once is no part of it
     tracemalloc.start()
@@ -114,4 +114,4 @@ def test_memory_is_bounded(tmp_path):
     brain.average_repetitions(data, store=tmp_path / "mean.zarr", memory="8 MB")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 14e6, f"peak {peak / 1e6:.0f} MB"
+    assert peak < 20e6, f"peak {peak / 1e6:.0f} MB"
