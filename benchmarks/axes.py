@@ -160,12 +160,12 @@ def _without_initialisation() -> Iterator[None]:
 
 
 def _draw(module: nn.Module, parameter: nn.Parameter) -> None:
-    """Draw so that what a layer gives is about as large as what it is given; no two entries alike."""
+    """Draw so that what a layer gives is no larger than what it is given: what grows also grows apart."""
     if isinstance(module, _NORMS) or parameter.ndim < 2:
         is_scale = parameter is getattr(module, "weight", None)
         parameter.uniform_(0.5, 1.5) if is_scale else parameter.uniform_(-0.1, 0.1)
     else:
-        bound = (6 / parameter[0].numel()) ** 0.5
+        bound = (3 / parameter[0].numel()) ** 0.5
         parameter.uniform_(-bound, bound)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-__all__ = ["BACKGROUND", "EXTENSIONS", "read_image", "to_rgb"]
+__all__ = ["BACKGROUND", "EXTENSIONS", "check_image", "read_image", "to_rgb"]
 
 BACKGROUND = (128, 128, 128)  # mid grey: shows through transparent pixels
 EXTENSIONS = (
@@ -83,10 +85,28 @@ def _to_8_bits(image: Image.Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 def read_image(path: Path) -> Image.Image:
     """Read a whole image file as RGB; raise ValueError that says in plain words why it cannot be read."""
+    with _explained(path), Image.open(path) as image:
+        image.load()
+        return to_rgb(image)
+
+
+def check_image(path: Path) -> None:
+    """Raise what `read_image` would raise.
+
+    A JPEG is decoded at an eighth of its size: every byte of it is read and every fault of the stream is met,
+    in half the time.
+    """
+    with _explained(path), Image.open(path) as image:
+        image.draft(None, (1, 1))
+        image.load()
+        to_rgb(image)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Say in plain words why a file cannot be read."""
     try:
-        with Image.open(path) as image:
-            image.load()
-            return to_rgb(image)
+        yield
     except FileNotFoundError:
         raise ValueError("no such file") from None
     except IsADirectoryError:

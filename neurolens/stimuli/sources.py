@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from neurolens.errors import StimulusError, list_names
-from neurolens.stimuli.images import read_image, to_rgb
+from neurolens.stimuli.images import check_image, read_image, to_rgb
 
 __all__ = [
     "DatasetSource",
@@ -47,6 +47,10 @@ class Source(Protocol):
         """Return one item; raise ValueError with the reason if it cannot be had."""
         ...
 
+    def check(self, position: int) -> None:
+        """Raise what `read` would raise."""
+        ...
+
     def digest(self, position: int) -> bytes:
         """Return a hash of one item's content."""
         ...
@@ -71,6 +75,10 @@ class FileSource:
         """Read one file as RGB."""
         return read_image(self.paths[position])
 
+    def check(self, position: int) -> None:
+        """Read one file at the least resolution it can be read at."""
+        check_image(self.paths[position])
+
     def digest(self, position: int) -> bytes:
         """Hash the bytes of the file, so that no image is decoded."""
         try:
@@ -93,6 +101,9 @@ class PixelSource:
         """Return one image as RGB."""
         return to_rgb(Image.fromarray(self.pixels[position]))
 
+    def check(self, position: int) -> None:
+        """Pixels can be read."""
+
     def digest(self, position: int) -> bytes:
         """Hash shape and pixels."""
         return _hash_item(self.pixels[position])
@@ -110,10 +121,14 @@ class InputSource:
 
     def read(self, position: int) -> torch.Tensor:
         """Return one input as a tensor of its own; refuse values that are not finite."""
-        values = self.inputs[position]
-        if not np.isfinite(values).all():
-            raise ValueError(f"has {int((~np.isfinite(values)).sum())} values that are NaN or infinite")
-        return torch.tensor(values)
+        self.check(position)
+        return torch.tensor(self.inputs[position])
+
+    def check(self, position: int) -> None:
+        """Refuse values that are not finite."""
+        n_wrong = int((~np.isfinite(self.inputs[position])).sum())
+        if n_wrong:
+            raise ValueError(f"has {n_wrong} values that are NaN or infinite")
 
     def digest(self, position: int) -> bytes:
         """Hash dtype, shape and values."""
@@ -133,6 +148,9 @@ class TextSource:
     def read(self, position: int) -> str:
         """Return one text."""
         return self.texts[position]
+
+    def check(self, position: int) -> None:
+        """Texts can be read."""
 
     def digest(self, position: int) -> bytes:
         """Hash the text."""
@@ -159,6 +177,10 @@ class DatasetSource:
         if isinstance(item, tuple | list) and len(item) == 2 and _is_label(item[1]):
             item = item[0]
         return to_rgb(item) if isinstance(item, Image.Image) else item
+
+    def check(self, position: int) -> None:
+        """Read it: only the dataset knows whether it can."""
+        self.read(position)
 
     def digest(self, position: int) -> bytes:
         """Hash what `read` returns."""

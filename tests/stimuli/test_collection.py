@@ -1,6 +1,9 @@
+import functools
+import multiprocessing
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -140,6 +143,35 @@ def test_texts_reach_the_tokenizer():
         Stimuli.from_texts(["a", 3], ids=["a", "b"])
     with pytest.raises(StimulusError, match="put a single one in a list"):
         Stimuli.from_texts("abc", ids=["a", "b", "c"])
+
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat"]
+
+
+@pytest.fixture
+def tokenizer(tmp_path):
+    transformers = pytest.importorskip("transformers", reason="the extra 'models' is not installed")
+    (tmp_path / "vocab.txt").write_text("\n".join(WORDS))
+    return transformers.BertTokenizerFast(vocab=str(tmp_path / "vocab.txt"))
+
+
+def test_a_tokenizer_is_a_transform(tokenizer):
+    """Each text padded alone is what the tokenizer itself makes of all texts at once."""
+    texts = ["the cat", "the cat sat", "dog"]
+    padded = functools.partial(tokenizer, padding="max_length", max_length=6)
+    stimuli = Stimuli.from_texts(texts, ids=list("abc"), transform=padded)
+    batch = stimuli.batch([2, 0, 1])
+    expected = tokenizer([texts[2], *texts[:2]], padding="max_length", max_length=6, return_tensors="pt")
+    assert set(batch) == set(expected)
+    for name, tensor in expected.items():
+        assert torch.equal(batch[name], tensor)
+    assert " at 0x" not in stimuli.preprocessing
+
+
+def test_texts_of_different_length_are_named_when_they_are_not_padded(tokenizer):
+    stimuli = Stimuli.from_texts(["the cat", "the cat sat"], ids=["two", "three"], transform=tokenizer)
+    with pytest.raises(StimulusError, match=r"two: input_ids \(4,\).*three: input_ids \(5,\)"):
+        stimuli.batch([0, 1])
 
 
 class Pairs(torch.utils.data.Dataset):
@@ -414,16 +446,43 @@ def test_the_fingerprint_of_files_is_the_same_in_another_process(folder):
     assert out.stdout.strip() == Stimuli.from_folder(folder).fingerprint()
 
 
-def test_a_transform_without_a_repr_is_named_by_its_function():
-    stimuli = Stimuli.from_array(NOISE, ids=IDS, transform=to_array)
-    assert stimuli.preprocessing.endswith("to_array")
-    assert " at 0x" not in stimuli.preprocessing
-
-
 def test_a_set_survives_pickling(pictures):
     again = pickle.loads(pickle.dumps(pictures))
     assert again.fingerprint() == pictures.fingerprint()
     assert again.metadata.equals(pictures.metadata)
+
+
+# ---- several readers
+
+
+KINDS = {
+    "files": lambda folder: Stimuli.from_folder(folder, transform=Compose([Resize((4, 4)), ToTensor()])),
+    "pixels": lambda folder: Stimuli.from_array(NOISE, ids=IDS, transform=ToTensor()),
+    "inputs": lambda folder: Stimuli.from_array(NOISE.astype("float32"), ids=IDS),
+    "texts": lambda folder: Stimuli.from_texts(["a", "bc", "d", "e"], ids=IDS, transform=encode),
+    "dataset": lambda folder: Stimuli.from_dataset(Pairs([(torch.full((2,), k), k) for k in range(4)])),
+}
+
+
+def encode(text):
+    return torch.tensor([len(text), ord(text[0])])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_threads_read_what_one_reader_reads(folder, kind):
+    stimuli = KINDS[kind](folder)
+    order = [[3, 1], [0], [2, 2, 1]] * 20
+    with ThreadPoolExecutor(4) as pool:
+        batches = list(pool.map(stimuli.batch, order))
+    for indices, batch in zip(order, batches, strict=True):
+        assert torch.equal(batch, stimuli.batch(indices))
+
+
+def test_processes_read_what_one_reader_reads(folder):
+    sets = [make(folder) for make in KINDS.values()]
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        for stimuli in sets:
+            assert torch.equal(pool.submit(stimuli.batch, [2, 0]).result(), stimuli.batch([2, 0]))
 
 
 # ---- thumbnails

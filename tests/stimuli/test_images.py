@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from neurolens.stimuli import to_rgb
-from neurolens.stimuli.images import read_image
+from neurolens.stimuli.images import check_image, read_image
 
 RED = (250, 10, 20)
 
@@ -79,3 +79,31 @@ def test_the_first_frame_of_an_animation_is_taken(tmp_path):
     frames = [Image.new("RGB", (4, 4), colour) for colour in ((255, 0, 0), (0, 0, 255))]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
     assert read_image(tmp_path / "moving.gif").getpixel((0, 0)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("damage", ["cut", "overwritten"])
+def test_the_quick_check_of_a_jpeg_finds_what_reading_it_finds(tmp_path, progressive, damage):
+    rng = np.random.default_rng(7)
+    file = tmp_path / "photo.jpg"
+    smooth = rng.integers(0, 256, (6, 8, 3)).astype(np.uint8)
+    Image.fromarray(smooth).resize((160, 120)).save(file, quality=90, progressive=progressive)
+    whole = file.read_bytes()
+    verdicts = []
+    for _ in range(40):
+        content = bytearray(whole)
+        place = rng.integers(1, len(content) if damage == "cut" else 700)  # tables and first rows
+        content[place:] = b"" if damage == "cut" else rng.bytes(60) + content[place + 60 :]
+        file.write_bytes(content)
+        said = [_say_problem(check_image, file), _say_problem(read_image, file)]
+        assert said[0] == said[1]
+        verdicts.append(said[0])
+    assert sum(map(bool, verdicts)) >= (35 if damage == "cut" else 6)
+
+
+def _say_problem(read, file):
+    try:
+        read(file)
+    except ValueError as error:
+        return str(error)
+    return ""
