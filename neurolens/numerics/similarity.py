@@ -1,7 +1,7 @@
 """Similarity of dissimilarity vectors: every measure is "embed once, then compare".
 
-`embed` does what depends on one vector alone (ranks, centring, norm). For all measures but Kendall's the
-similarity is then an inner product, so that all pairs cost one matrix product.
+`embed` does what depends on one vector alone (ranks, centring, whitening, norm). For all measures but Kendall's
+the similarity is then an inner product, so that all pairs cost one matrix product.
 """
 
 from __future__ import annotations
@@ -15,16 +15,29 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from neurolens.errors import InputError, check_choice
+from neurolens.numerics.whitening import whiten_by_covariance, whiten_equal, whiten_incomplete
 
 Array = NDArray[np.float64]
-Similarity = Literal["rho-a", "spearman", "pearson", "cosine", "kendall-tau-a"]
+Similarity = Literal[
+    "rho-a",
+    "spearman",
+    "pearson",
+    "cosine",
+    "kendall-tau-a",
+    "kendall-tau-b",
+    "whitened-pearson",
+    "whitened-cosine",
+]
+ControlSide = Literal["both", "left", "right"]
+
+EXPLAINED = 1e-7  # of its length: a residual below this is rounding
 
 
 @dataclass(frozen=True)
 class Measure:
     """One way to say how alike two dissimilarity vectors are.
 
-    Reordering the pairs of a vector reorders its embedding alike, which permutation tests rest on.
+    Reordering the stimuli of a vector reorders its embedding alike, which permutation tests rest on.
     """
 
     embed: Callable[[Array], Array]  # (n_vectors, n_pairs) -> (n_vectors, n_pairs)
@@ -32,9 +45,19 @@ class Measure:
     linear: bool  # `compare` is the inner product
     pool: Callable[[Array], Array]  # what of each subject is averaged for a noise ceiling
     label: str
+    prepare: Callable[[Array], Array] | None = None  # what comes before whitening, for whitened measures
 
 
-def compute_similarity(left: NDArray[Any], right: NDArray[Any], method: Similarity = "rho-a") -> Array:
+def compute_similarity(
+    left: NDArray[Any],
+    right: NDArray[Any],
+    method: Similarity = "rho-a",
+    *,
+    covariance: NDArray[Any] | None = None,
+    kept: NDArray[np.bool_] | None = None,
+    controls: NDArray[Any] | None = None,
+    control_side: ControlSide = "both",
+) -> Array:
     """Compare every dissimilarity vector of one set with every one of another.
 
     Parameters
@@ -44,22 +67,37 @@ def compute_similarity(left: NDArray[Any], right: NDArray[Any], method: Similari
     method
         "pearson"; "spearman" (average ranks); "cosine"; "rho-a" = 12 <r1 - mean, r2 - mean> / (P^3 - P) with
         average ranks r over P pairs, the expected Spearman correlation when ties are broken at random;
-        "kendall-tau-a" = (concordant - discordant) / (P (P - 1) / 2), where ties count 0.
+        "kendall-tau-a" = (concordant - discordant) / (P (P - 1) / 2), where ties count 0; "kendall-tau-b", which
+        corrects for ties; "whitened-cosine" and "whitened-pearson" (which removes the mean first), cosines
+        after whitening by the covariance V of distances.
+    covariance
+        array, shape (n_stimuli, n_stimuli): the covariance of the stimulus estimates, of which V is made; the
+        identity by default. For whitened measures only.
+    kept
+        array of bool: which of the pairs of all stimuli the vectors hold, row by row; all by default.
+    controls
+        array, shape (n_controls, n_pairs): what they explain (of ranks, for rank measures) is removed before
+        vectors are compared, a partial correlation. "rho-a" then equals "spearman".
+    control_side
+        Where it is removed; "left" or "right" alone is a semipartial correlation.
 
     Returns
     -------
     ndarray
-        shape (n_left, n_right), float64. NaN where a vector has no similarity (constant under "pearson" and
-        "spearman", zero under "cosine").
+        shape (n_left, n_right), float64. NaN where a vector has no similarity (constant under "pearson",
+        "spearman", "kendall-tau-b" and "whitened-pearson", zero under "cosine" and "whitened-cosine", or
+        explained by the controls).
 
     Raises
     ------
     InputError
-        If the method is not known, the numbers of pairs differ, or a value is NaN.
+        If the method is not known, the numbers of pairs differ, a value is NaN, the covariance does not fit or
+        is not positive definite, or an option has no meaning for the method.
 
     References
     ----------
     Schütt et al. (2023), eLife 12:e82566, doi:10.7554/eLife.82566 (rho-a).
+    Diedrichsen et al. (2021), Neurons, Behavior, Data analysis, and Theory 5, doi:10.51628/001c.27664 (whitening).
 
     Examples
     --------
@@ -67,16 +105,71 @@ def compute_similarity(left: NDArray[Any], right: NDArray[Any], method: Similari
     array([[ 1., -1.]])
     """
     check_choice(method, MEASURES, "method")
-    left, right = np.atleast_2d(left).astype(np.float64), np.atleast_2d(right).astype(np.float64)
-    if left.shape[1] != right.shape[1] or left.shape[1] < 2:
-        raise InputError(
-            f"Vectors must have the same number of pairs, at least 2; "
-            f"got {left.shape[1]} and {right.shape[1]}."
-        )
-    if np.isnan(left).any() or np.isnan(right).any():
-        raise InputError("Dissimilarities must not be NaN here; remove the pairs that both sides miss first.")
     measure = MEASURES[method]
-    return measure.compare(measure.embed(left), measure.embed(right))
+    sides = [np.atleast_2d(side).astype(np.float64) for side in (left, right)]
+    if controls is not None:
+        sides.append(np.atleast_2d(controls).astype(np.float64))
+    _check_vectors(sides)
+    if covariance is not None and measure.prepare is None:
+        raise InputError(
+            f"A covariance has no meaning for method={method!r}; it belongs to the whitened measures."
+        )
+    embedded = [_embed(side, measure, covariance, kept) for side in sides]
+    if controls is None:
+        return measure.compare(embedded[0], embedded[1])
+    if not measure.linear:
+        raise InputError(
+            f"There is no partial form of method={method!r} here; use 'spearman', which also ranks."
+        )
+    return _compare_residuals(embedded[0], embedded[1], embedded[2], control_side)
+
+
+def _check_vectors(sides: list[Array]) -> None:
+    n_pairs = [side.shape[1] for side in sides]
+    if len(set(n_pairs)) > 1 or n_pairs[0] < 2:
+        raise InputError(
+            f"Vectors must have the same number of pairs, at least 2; got {' and '.join(map(str, n_pairs))}."
+        )
+    if any(np.isnan(side).any() for side in sides):
+        raise InputError("Dissimilarities must not be NaN here; remove the pairs that both sides miss first.")
+
+
+def _embed(
+    vectors: Array, measure: Measure, covariance: NDArray[Any] | None, kept: NDArray[np.bool_] | None
+) -> Array:
+    """Embed as the measure does, with whitening for a covariance or for missing pairs where it is asked for."""
+    incomplete = kept is not None and not kept.all()
+    if measure.prepare is None or (covariance is None and not incomplete):
+        return measure.embed(vectors)
+    prepared = measure.prepare(vectors)
+    if incomplete:
+        assert kept is not None
+        whitened = whiten_incomplete(prepared, kept, covariance)
+    else:
+        assert covariance is not None
+        whitened = whiten_by_covariance(prepared, covariance)
+    whitened[~prepared.any(axis=1)] = np.nan
+    return _normalize(whitened)
+
+
+def _compare_residuals(left: Array, right: Array, controls: Array, side: ControlSide) -> Array:
+    check_choice(side, ("both", "left", "right"), "control_side")
+    if np.isnan(controls).any():
+        raise InputError("A control is constant (or zero), so it explains nothing; leave it out.")
+    vectors, sizes, _ = np.linalg.svd(controls.T, full_matrices=False)
+    basis = vectors[:, sizes > EXPLAINED * sizes[0]]
+    left = _remove(left, basis) if side in ("both", "left") else _normalize(left)
+    right = _remove(right, basis) if side in ("both", "right") else _normalize(right)
+    return _compare_inner(left, right)
+
+
+def _remove(vectors: Array, basis: Array) -> Array:
+    """Residuals of unit length; what the controls explain but for rounding has none."""
+    residuals = vectors - vectors @ basis @ basis.T
+    residuals -= residuals @ basis @ basis.T
+    explained = np.linalg.norm(residuals, axis=1) <= EXPLAINED * np.linalg.norm(vectors, axis=1)
+    residuals[explained] = np.nan
+    return _normalize(residuals)
 
 
 def compute_average_ranks(vectors: NDArray[Any]) -> Array:
@@ -92,13 +185,21 @@ def compute_average_ranks(vectors: NDArray[Any]) -> Array:
     ndarray
         shape (n_vectors, n_pairs), float64.
     """
+    n_pairs = vectors.shape[1]
     ranks = np.empty(vectors.shape, dtype=np.float64)
+    # Fresh memory costs as much as sorting, so it is taken once for all rows.
+    ordered, starts = np.empty(n_pairs, dtype=vectors.dtype), np.ones(n_pairs, dtype=bool)
+    counting = np.arange(1.0, n_pairs + 1)
     for row, out in zip(vectors, ranks, strict=True):
         order = np.argsort(row)
-        ordered = row[order]
-        first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])  # where each run of ties starts
-        last = np.r_[first[1:], len(row)]
-        out[order] = np.repeat((first + 1 + last) / 2, last - first)
+        np.take(row, order, out=ordered, mode="clip")
+        np.not_equal(ordered[1:], ordered[:-1], out=starts[1:])
+        if starts.all():
+            out[order] = counting
+        else:
+            first = np.flatnonzero(starts)  # where each run of ties starts
+            last = np.r_[first[1:], n_pairs]
+            out[order] = np.repeat((first + 1 + last) / 2, last - first)
     return ranks
 
 
@@ -138,16 +239,49 @@ def _compare_inner(left: Array, right: Array) -> Array:
     return similarity
 
 
-def _compare_tau_a(left: Array, right: Array) -> Array:
-    """tau-a from scipy's tau-b, which is quick (n log n): undo its correction for ties."""
-    untied_left, untied_right = _untied_fraction(left), _untied_fraction(right)
-    out = np.zeros((len(left), len(right)))
-    for i, a in enumerate(left):
-        for j, b in enumerate(right):
-            tied = np.sqrt(untied_left[i] * untied_right[j])
-            if tied > 0:
-                out[i, j] = stats.kendalltau(a, b, method="asymptotic").statistic * tied
+def _embed_whitened_cosine(vectors: Array) -> Array:
+    return _normalize(whiten_equal(vectors))
+
+
+def _centre_unless_constant(vectors: Array) -> Array:
+    """Remove the plain mean; a constant becomes zero in all its digits."""
+    centred = _centre(vectors)
+    centred[_is_constant(vectors)] = 0
+    return centred
+
+
+def _embed_whitened_pearson(vectors: Array) -> Array:
+    return _embed_whitened_cosine(_centre_unless_constant(vectors))
+
+
+def _keep(vectors: Array) -> Array:
+    return vectors
+
+
+def _pool_whitened_pearson(vectors: Array) -> Array:
+    return _pool_whitened_cosine(_centre_unless_constant(vectors))
+
+
+def _pool_whitened_cosine(vectors: Array) -> Array:
+    """Divide by sqrt(d' V^-1 d): what is averaged are still distances."""
+    lengths = np.linalg.norm(whiten_equal(vectors), axis=1, keepdims=True)
+    return vectors / np.where(lengths > 0, lengths, np.nan)
+
+
+def _compare_tau_b(left: Array, right: Array) -> Array:
+    """tau-b by scipy (n log n)."""
+    out = np.full((len(left), len(right)), np.nan)
+    varied_left, varied_right = ~_is_constant(left), ~_is_constant(right)
+    for i in np.flatnonzero(varied_left):
+        for j in np.flatnonzero(varied_right):
+            out[i, j] = stats.kendalltau(left[i], right[j], method="asymptotic").statistic
     return out
+
+
+def _compare_tau_a(left: Array, right: Array) -> Array:
+    """tau-a from tau-b: undo its correction for ties; a constant has no concordant pair, and 0."""
+    untied = np.sqrt(np.outer(_untied_fraction(left), _untied_fraction(right)))
+    return np.where(untied > 0, np.nan_to_num(_compare_tau_b(left, right)) * untied, 0.0)
 
 
 def _untied_fraction(vectors: Array) -> Array:
@@ -165,5 +299,24 @@ MEASURES: dict[str, Measure] = {
     "cosine": Measure(_normalize, _compare_inner, True, _normalize, "cosine similarity"),
     "kendall-tau-a": Measure(
         compute_average_ranks, _compare_tau_a, False, compute_average_ranks, "Kendall's τ-a"
+    ),
+    "kendall-tau-b": Measure(
+        compute_average_ranks, _compare_tau_b, False, compute_average_ranks, "Kendall's τ-b"
+    ),
+    "whitened-pearson": Measure(
+        _embed_whitened_pearson,
+        _compare_inner,
+        True,
+        _pool_whitened_pearson,
+        "whitened Pearson's r",
+        _centre_unless_constant,
+    ),
+    "whitened-cosine": Measure(
+        _embed_whitened_cosine,
+        _compare_inner,
+        True,
+        _pool_whitened_cosine,
+        "whitened cosine similarity",
+        _keep,
     ),
 }
