@@ -35,10 +35,14 @@ __all__ = [
     "Bootstrap",
     "Resampling",
     "Scorer",
+    "bound_sample",
     "combine_variances",
     "compute_bootstrap",
+    "contrast_covariance",
     "draw_counts",
+    "estimate_covariance",
     "make_scorer",
+    "unbias_variance",
 ]
 
 Resampling = Literal["stimulus", "subject", "both", "dual"]
@@ -118,20 +122,17 @@ def make_scorer(
         sample = draw_sample(counts, pairs, kind)
         removed = None if controls is None else embed(controls, sample, kind)
         left, right = (embed(vectors, sample, kind, removed) for vectors in sides)
-        pooled_by_ranks = kind.ranked and removed is None
-        bound = _bound_ranked(sides[1], right, sample, method) if pooled_by_ranks else _bound_summed(right)
-        return compute_inner(left, right), bound
+        return compute_inner(left, right), bound_sample(sides[1], right, sample, method, removed)
 
     return score
 
 
-def _bound_ranked(
-    subjects: PairVectors, embedded: Embedding, sample: Sample, method: Similarity
+def bound_sample(
+    subjects: PairVectors, embedded: Embedding, sample: Sample, method: Similarity, control: Embedding | None
 ) -> Callable[[Array], tuple[float, float]]:
-    return lambda counts: _average(bound_by_ranks(subjects, embedded, sample, method, counts), counts)
-
-
-def _bound_summed(embedded: Embedding) -> Callable[[Array], tuple[float, float]]:
+    """Return the function from subject counts to a sample's ceilings; residuals of ranks are pooled as they are."""
+    if KINDS[method].ranked and control is None:
+        return lambda counts: _average(bound_by_ranks(subjects, embedded, sample, method, counts), counts)
     inner = compute_inner(embedded, embedded)
     return lambda counts: _average(bound_by_sums(inner, counts), counts)
 
@@ -197,15 +198,15 @@ def compute_bootstrap(
     if resample == "subject":
         ceilings = np.array([bound(counts) for counts in subject_counts]).reshape(-1, 2)
         covariance = _covariance_of_draws(observed[None])[0]
-        variance, difference = (_unbias(v, n_subjects) for v in _contrast(covariance))
+        variance, difference = (unbias_variance(v, n_subjects) for v in contrast_covariance(covariance))
         used = np.zeros(0, dtype=np.intp)
     else:
         stimulus_counts = draw_counts(n_stimuli, n_samples, rng_stimuli)
         used = np.flatnonzero((stimulus_counts > 0).sum(axis=1) >= MIN_STIMULI)
         scores, ceilings = np.full((len(used), *observed.shape), np.nan), np.full((len(used), 2), np.nan)
         for i, counts in enumerate(walk(stimulus_counts[used])):
-            scores[i], bound_sample = scorer(counts)
-            ceilings[i] = bound_sample(once if resample == "stimulus" else subject_counts[i])
+            scores[i], bound_drawn = scorer(counts)
+            ceilings[i] = bound_drawn(once if resample == "stimulus" else subject_counts[i])
         used = used[~np.isnan(scores[:, ~np.isnan(observed).any(axis=1)]).any(axis=(1, 2))]
         variance, difference = _estimate_variance(observed, scores, resample, n_stimuli)
     dofs = {"stimulus": n_stimuli, "subject": n_subjects}
@@ -225,15 +226,15 @@ def _estimate_variance(
 ) -> tuple[Array, Array]:
     """Variances of scores and of their differences from scores (n_samples, n_models, n_subjects)."""
     n_subjects = observed.shape[1]
-    of_stimuli = _covariance(scores.mean(axis=2))
+    of_stimuli = estimate_covariance(scores.mean(axis=2))
     if resample == "stimulus":
-        variance, difference = (_unbias(v, n_stimuli) for v in _contrast(of_stimuli))
+        variance, difference = (unbias_variance(v, n_stimuli) for v in contrast_covariance(of_stimuli))
         return variance, difference
     of_both = of_stimuli + _nanmean(_covariance_of_draws(scores))
     if resample == "both":
-        return _contrast(of_both)
+        return contrast_covariance(of_both)
     of_subjects = _covariance_of_draws(observed[None])[0]
-    parts = [_contrast(covariance) for covariance in (of_subjects, of_stimuli, of_both)]
+    parts = [contrast_covariance(covariance) for covariance in (of_subjects, of_stimuli, of_both)]
     variance, difference = (
         combine_variances(*part, n_subjects=n_subjects, n_stimuli=n_stimuli)
         for part in zip(*parts, strict=True)
@@ -272,8 +273,8 @@ def combine_variances(
     return variance
 
 
-def _covariance(scores: Array) -> Array:
-    """Covariance over samples, shape (n_models, n_models); samples without a score are left out by pair."""
+def estimate_covariance(scores: Array) -> Array:
+    """Covariance over samples (rows) of models (columns); samples without a score are left out by pair."""
     known = ~np.isnan(scores)
     n = known.T.astype(np.float64) @ known
     filled = np.where(known, scores - _nanmean(scores), 0)
@@ -293,14 +294,15 @@ def _covariance_of_draws(scores: Array) -> Array:
     return covariance
 
 
-def _contrast(covariance: Array) -> tuple[Array, Array]:
-    """Variances, and variances of differences."""
+def contrast_covariance(covariance: Array) -> tuple[Array, Array]:
+    """Variances (m,), and variances of differences (m, m), of what has this covariance (m, m)."""
     variance = np.diagonal(covariance)
     difference: Array = np.maximum(variance[:, None] + variance - 2 * covariance, 0)
     return variance, difference
 
 
-def _unbias(variance: Array, n: int) -> Array:
+def unbias_variance(variance: Array, n: int) -> Array:
+    """Undo that the mean of n drawn with replacement varies (n - 1) / n as much as that of n new ones."""
     return variance * n / (n - 1) if n > 1 else np.full_like(variance, np.nan)
 
 
@@ -315,4 +317,4 @@ def _nanmean(values: Array) -> Array:
 
 
 def _spread(ceilings: Array) -> Array:
-    return np.sqrt(np.diagonal(_covariance(ceilings)))
+    return np.sqrt(np.diagonal(estimate_covariance(ceilings)))

@@ -32,6 +32,7 @@ __all__ = [
     "embed",
     "list_pairs",
     "prepare_vectors",
+    "project",
     "rank_weighted",
 ]
 
@@ -192,6 +193,24 @@ def embed(vectors: PairVectors, sample: Sample, kind: Kind, control: Embedding |
         NaN for a vector that has no length: constant where the mean is removed, zero else. Under "rho-a" a
         constant has the similarity 0.
     """
+    embedding, size = project(vectors, sample, kind, control)
+    if kind.by_length or control is not None:
+        return _scale(embedding, size)
+    total = sample.weights.sum()
+    return Embedding(embedding.values * np.sqrt(12 / (total**3 - total)), embedding.loads)
+
+
+def project(
+    vectors: PairVectors, sample: Sample, kind: Kind, control: Embedding | None = None
+) -> tuple[Embedding, Array]:
+    """Embed vectors without making their lengths 1.
+
+    Returns
+    -------
+    Embedding
+    ndarray
+        shape (n_vectors,): the squared length before anything was removed, to know rounding from substance.
+    """
     root = np.sqrt(sample.weights)
     total = sample.weights.sum()
     values = _take(vectors, sample, total)
@@ -202,11 +221,9 @@ def embed(vectors: PairVectors, sample: Sample, kind: Kind, control: Embedding |
     if kind.whitened:
         loads = _load(vectors, sample, mean)
     embedding = Embedding(values, loads)
-    if control is not None and len(control):
+    if control is not None:
         embedding = _remove(embedding, control)
-    if kind.by_length or control is not None:
-        return _scale(embedding, size)
-    return Embedding(values * np.sqrt(12 / (total**3 - total)), loads)
+    return embedding, size
 
 
 def _take(vectors: PairVectors, sample: Sample, total: float) -> Array:

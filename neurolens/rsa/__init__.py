@@ -1,7 +1,10 @@
-"""Representational similarity: RDMs, their similarity, their noise ceiling."""
+"""Representational similarity: RDMs, their similarity, their noise ceiling, inference on models."""
 
 from neurolens.rsa.ceiling import noise_ceiling as noise_ceiling
 from neurolens.rsa.dissimilarity import rdm as rdm
+from neurolens.rsa.inference import infer as infer
+from neurolens.rsa.models import Selected as Selected
+from neurolens.rsa.models import Weighted as Weighted
 from neurolens.rsa.similarity import compare_rdms as compare_rdms
 
-__all__ = ["compare_rdms", "noise_ceiling", "rdm"]
+__all__ = ["Selected", "Weighted", "compare_rdms", "infer", "noise_ceiling", "rdm"]

@@ -94,7 +94,6 @@ def test_only_subjects_random_is_the_t_test(data):
 
 
 def test_both_equals_drawing_both_by_hand(data):
-    models, subjects = data
     rng = np.random.default_rng(3)
     pairs = np.triu_indices(N_STIMULI, 1)
     squares = [[squareform(v) for v in side] for side in data]
