@@ -2,71 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 
 from neurolens.activations import as_activations
 from neurolens.brain.responses import BrainData
-from neurolens.encoding.fits import fit_folds
 from neurolens.encoding.folds import CrossValidator
-from neurolens.encoding.plans import Plan, make_plan
+from neurolens.encoding.operations import Question
+from neurolens.encoding.plans import Plan
+from neurolens.encoding.predictions import label_predictions
 from neurolens.encoding.recordings import (
     CeilingName,
-    Recording,
     concatenate_ceilings,
     neuroid_coords,
     prepare_recordings,
 )
 from neurolens.encoding.ridge import Ridge, warn_edge
-from neurolens.encoding.scores import SCORES, ScoreName
-from neurolens.encoding.sources import describe_operation, feature_matrix, why_skipped
-from neurolens.errors import InputError, LabelError, NeurolensWarning, check_choice, list_names
-from neurolens.schema import FOLD, NEUROID, OP, STIMULUS, hash_array, join_stimuli, provenance
+from neurolens.encoding.scores import SCORES, UNITS, ScoreName
+from neurolens.encoding.spreading import Found, score_operations
+from neurolens.errors import InputError, NeurolensWarning, check_choice, list_names
+from neurolens.schema import FOLD, NEUROID, OP, provenance
 
-__all__ = ["encode"]
+__all__ = ["ask", "encode"]
 
 Join = Literal["exact", "inner"]
-Table = NDArray[np.float64]
-
-UNITS = {"pearson": "r", "r2": "r2", "signed_r2": "r2"}
-FROM_ACTIVATIONS = ("model", "weights", "preprocessing")
-
-
-@dataclass(frozen=True)
-class _Question:
-    """What `encode` was asked, but for the source."""
-
-    model: Any
-    cv: CrossValidator
-    score: ScoreName
-    groups: str | None
-    seed: int
-    join: Join
-    recordings: list[Recording]
-
-
-@dataclass
-class _Answer:
-    """What has been found so far, operation by operation."""
-
-    scores: list[Table] = field(default_factory=list)
-    alphas: list[Table] = field(default_factory=list)
-    operations: dict[str, dict[str, Any]] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
-    plans: dict[str, Plan] = field(default_factory=dict)
-    described: dict[str, Any] = field(default_factory=dict)
-    n_edge: int = 0
-    digest: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=8))
 
 
 def encode(
@@ -80,7 +44,9 @@ def encode(
     ceiling: CeilingName | None = None,
     seed: int = 0,
     join: Join = "exact",
+    predictions: bool = False,
     progress: bool = True,
+    client: Any = None,
 ) -> xr.Dataset:
     """Predict measured responses from the features of each operation, and score the predictions.
 
@@ -91,40 +57,54 @@ def encode(
     ----------
     source
         Activations, a DataTree, a Dataset, a dict of DataArrays, or one DataArray; each with a labelled dim
-        `stimulus`. All other dims are flattened into features. Operations are read one after the other, once.
-        The computation is in the dtype of the features (float32 or float64).
+        `stimulus`. All other dims are flattened into features. Operations are read one after the other. The
+        computation is in the dtype of the features (float32 or float64). For `Ridge`, `Linear`, `PLS` and
+        `BandedRidge` only the kernel over stimuli is kept where features outnumber stimuli: an operation that
+        lies in a store is read in pieces and never held as a whole (but for ``Ridge(standardize=True)``).
     responses
         DataArray ([subject,] [repetition,] stimulus, neuroid), or a dict or DataTree of them by subject: each
         subject is joined and scored on its own, then they are concatenated along `neuroid`. Repetitions are
         averaged. `voxel` means `neuroid`.
     model
-        A scikit-learn regressor of many targets; by default `Ridge()`. It is cloned, never changed.
+        A scikit-learn regressor of many targets, maybe a Pipeline; by default `Ridge()`. It is cloned, never
+        changed, and fitted, with all of its steps, on the training stimuli of each fold alone.
     cv
-        A number of folds (seeded, and the same whatever the order of stimuli), or a scikit-learn splitter.
+        A number of folds (seeded, and the same whatever the order of stimuli); a scikit-learn splitter; the name
+        of a coord of `stimulus` (run, category): each of its values is held out once, or, where its values are
+        "train" and "test", the test stimuli once; or ``{"train": ids, "test": ids}``.
     score
         "pearson" r; "r2" = 1 - SSE/SST about the test mean; "signed_r2" = r|r|.
     groups
         Name of a coord of `stimulus`, of the responses or else of the source (run, category, ...): no fold
-        separates stimuli of one group, and neither do the inner folds of `Ridge`.
+        separates stimuli of one group, and neither do the inner folds of `Ridge`. By default the coord that
+        `cv` names.
     ceiling
         "noise_ceiling" or "split_half": also give the bound on r² that the noise of the repetitions sets.
     seed
         Of the folds where `cv` is a number, and of the halves of "split_half".
     join
         "exact": a stimulus on one side only is an error that names it. "inner": use what both sides have.
+    predictions
+        Also return the held-out predictions, which significance tests and RDMs of predictions start from. Each
+        stimulus may then be tested in one fold at most, and subjects must have the same stimuli.
     progress
         Show a progress bar over operations, where there is a terminal.
+    client
+        A `dask.distributed.Client`: operations are spread over its workers. The numbers are the same where
+        workers compute with as many threads as this process does.
 
     Returns
     -------
     Dataset
         `score` and `alpha` (op, neuroid, fold), float64; `n_train` and `n_test` (neuroid, fold), numbers of
         stimuli; `ceiling` (neuroid), in units of r², where asked for. No `op` where the source is one
-        DataArray. `alpha` is NaN for a model without `alpha_`. Coords: depth, step, module, function,
-        n_features of `op`; all coords of `neuroid` of the responses. Attrs: method, parameters, seed,
-        versions, input hashes, and `skipped` (JSON): the operations without a stimulus axis or with a
-        constant output, and why. The score of a neuroid that is constant or has NaN is NaN, and a warning
-        names it.
+        DataArray. `alpha` is NaN for a model without `alpha_`. With `predictions`: `prediction` (op, stimulus,
+        neuroid) and `observed` (stimulus, neuroid) of the tested stimuli, with coords `test_fold` and `block`
+        (the group) of `stimulus`, and attrs["pair_reuse"] (see `numerics.heldout.count_reuse`).
+        Coords: depth, step, module, function, n_features of `op`; all coords of `neuroid` of the responses.
+        Attrs: method, parameters, seed, versions, input hashes, and `skipped` (JSON): the operations without a
+        stimulus axis, with a constant output, or that did not run for some of the stimuli, and why. The score
+        of a neuroid that is constant or has NaN is NaN, and a warning names it.
 
     Raises
     ------
@@ -150,126 +130,112 @@ def encode(
     >>> dict(scores.score.sizes), bool((scores.score > 0.99).all())
     ({'op': 1, 'neuroid': 3, 'fold': 5}, True)
     """
-    check_choice(score, SCORES, "score")
-    model = Ridge() if model is None else model
-    if not (hasattr(model, "fit") and hasattr(model, "predict")) or isinstance(model, type):
-        raise InputError(f"model={model!r} is no regressor; give an estimator such as Ridge(), with its ().")
-    recordings = prepare_recordings(responses, ceiling, seed=seed)
-    question = _Question(model, cv, score, groups, seed, join, recordings)
-    answer = _Answer()
-    items = as_activations(source)
-    for address, array in _tracked(items.items(), len(items), progress):
-        _add_operation(answer, question, address, array)
-    _check_answer(answer, question)
-    result = _to_dataset(answer, question)
+    question, inputs = ask(
+        responses,
+        model=model,
+        cv=cv,
+        score=score,
+        groups=groups,
+        ceiling=ceiling,
+        seed=seed,
+        join=join,
+        predictions=predictions,
+    )
+    found = score_operations(as_activations(source), question, progress=progress, client=client)
+    _check_scores(found, question)
+    result = _label_scores(found, question)
+    if predictions:
+        result = label_predictions(result, found, question.recordings)
+    result.attrs |= found.attrs | {"skipped": json.dumps(found.skipped)}
     result.attrs |= provenance(
         "encode",
         parameters=_parameters(question) | {"ceiling": ceiling},
-        inputs={f"responses {r.subject}".strip(): r.hash for r in recordings}
-        | {"source": answer.digest.hexdigest()},
+        inputs=inputs | {"source": found.digest},
         seed=seed,
     )
     return result.isel({OP: 0}, drop=True) if isinstance(source, xr.DataArray) else result
 
 
-def _add_operation(answer: _Answer, question: _Question, address: str, array: xr.DataArray) -> None:
-    """Score one operation for every subject, or note why it is skipped."""
-    what = f"operation {address!r}" if address else "the source"
-    array = array.compute()
-    reason = why_skipped(array)
-    if reason is not None:
-        answer.skipped[address] = reason
-        return
-    tables = [_score_recording(answer, question, recording, array, what) for recording in question.recordings]
-    answer.digest.update(f"{address} {hash_array(array)}".encode())
-    answer.scores.append(np.concatenate([scores for scores, _ in tables]))
-    answer.alphas.append(np.concatenate([alphas for _, alphas in tables]))
-    if not answer.operations:
-        answer.described |= {key: array.attrs[key] for key in FROM_ACTIVATIONS if key in array.attrs}
-    answer.operations[address] = describe_operation(array, len(answer.operations) + len(answer.skipped))
+def ask(
+    responses: BrainData,
+    *,
+    model: Any = None,
+    cv: CrossValidator = 5,
+    score: ScoreName = "pearson",
+    groups: str | None = None,
+    ceiling: CeilingName | None = None,
+    seed: int = 0,
+    join: Join = "exact",
+    predictions: bool = False,
+) -> tuple[Question, dict[str, str]]:
+    """Check what was asked, and prepare the responses.
+
+    Parameters
+    ----------
+    responses, model, cv, score, groups, ceiling, seed, join, predictions
+        As `encode` takes them.
+
+    Returns
+    -------
+    tuple
+        The Question, and the hash of each subject's responses.
+
+    Raises
+    ------
+    InputError, LabelError
+        As `encode`.
+    """
+    check_choice(score, SCORES, "score")
+    check_choice(join, ("exact", "inner"), "join")
+    model = Ridge() if model is None else model
+    if not (hasattr(model, "fit") and hasattr(model, "predict")) or isinstance(model, type):
+        raise InputError(f"model={model!r} is no regressor; give an estimator such as Ridge(), with its ().")
+    recordings = tuple(prepare_recordings(responses, ceiling, seed=seed))
+    hashes = {f"responses {r.subject}".strip(): r.hash for r in recordings}
+    return Question(model, cv, score, groups, seed, join, recordings, predictions), hashes
 
 
-def _score_recording(
-    answer: _Answer, question: _Question, recording: Recording, array: xr.DataArray, what: str
-) -> tuple[Table, Table]:
-    """Return score and alpha, each (neuroid, fold), of one operation for one subject."""
-    brain = f"the responses of subject {recording.subject!r}" if recording.subject else "the responses"
-    data, features = join_stimuli(recording.data, array, join=question.join, names=(brain, what))
-    if recording.subject not in answer.plans:
-        answer.plans[recording.subject] = make_plan(
-            data,
-            features,
-            cv=question.cv,
-            groups=question.groups,
-            score=question.score,
-            seed=question.seed,
-            what=brain,
-        )
-    plan = answer.plans[recording.subject]
-    if data.coords[STIMULUS].values.tolist() != plan.ids:
-        raise LabelError(
-            f"{what} has other stimuli in common with {brain} ({data.sizes[STIMULUS]}) than the operations "
-            f"before it ({len(plan.ids)}), so that their scores could not be compared. Choose operations "
-            "that ran for the same stimuli."
-        )
-    shape = (plan.usable.size, len(plan.folds))
-    scores, alphas = np.full(shape, np.nan), np.full(shape, np.nan)
-    matrix = feature_matrix(features, what=what)
-    fits = fit_folds(
-        question.model, matrix, plan.targets, folds=plan.folds, groups=plan.groups, grouped=plan.grouped
-    )
-    try:
-        for fold, ((_, test), fit) in enumerate(zip(plan.folds, fits, strict=True)):
-            scores[plan.usable, fold] = SCORES[question.score](plan.targets[test], fit.predictions)
-            alphas[plan.usable, fold] = fit.alpha
-            answer.n_edge += fit.n_edge
-    except Exception as error:
-        error.add_note(f"This happened while {type(question.model).__name__} was fitted to {what}.")
-        raise
-    return scores, alphas
-
-
-def _check_answer(answer: _Answer, question: _Question) -> None:
+def _check_scores(found: Found, question: Question) -> None:
     """Raise where nothing was scored, and warn of what should be known before a score is trusted."""
-    if not answer.operations:
-        why = [f"{address}: {reason}" for address, reason in answer.skipped.items()]
+    if not found.scores:
+        why = [f"{address}: {reason}" for address, reason in found.skipped.items()]
         raise InputError(f"No operation can predict anything; skipped {list_names(why, 5)}.")
-    coords = neuroid_coords(question.recordings)
-    names = coords[NEUROID][1]
-    usable = np.concatenate([answer.plans[recording.subject].usable for recording in question.recordings])
+    names = neuroid_coords(question.recordings)[NEUROID][1]
+    usable = np.concatenate([plan.usable for plan in found.plans])
     if not usable.all():
         _warn(
             f"{int((~usable).sum())} of {usable.size} neuroids are constant or contain NaN "
             f"({list_names(names[~usable].tolist(), 5)}); their score is NaN."
         )
-    undefined = np.isnan(answer.scores).any(axis=(0, 2)) & usable
+    undefined = np.isnan(found.stack("score")).any(axis=(0, 2)) & usable
     if undefined.any():
         _warn(
             f"{int(undefined.sum())} of {usable.size} neuroids ({list_names(names[undefined].tolist(), 5)}) "
             "have no score in some fold, where their responses or predictions do not vary: NaN there."
         )
-    warn_edge(answer.n_edge, len(answer.scores) * _n_fits(answer), stacklevel=4)
+    n_fits = sum(int(plan.usable.sum()) * len(plan.folds) for plan in found.plans)
+    n_edge = sum(scores.n_edge for scores in found.scores.values())
+    warn_edge(n_edge, len(found.scores) * n_fits, stacklevel=4)
 
 
-def _to_dataset(answer: _Answer, question: _Question) -> xr.Dataset:
+def _label_scores(found: Found, question: Question) -> xr.Dataset:
     """Give the tables their dims, coords and attrs."""
-    plans = [answer.plans[recording.subject] for recording in question.recordings]
-    operations = answer.operations
-    coords: dict[str, Any] = {OP: list(operations), FOLD: np.arange(len(plans[0].folds))}
-    coords |= {name: (OP, [known[name] for known in operations.values()]) for name in _op_names(operations)}
-    sizes = [np.concatenate([_sizes(plan, side) for plan in plans]) for side in (0, 1)]
+    described = [scores.described or {} for scores in found.scores.values()]
+    coords: dict[str, Any] = {OP: list(found.scores), FOLD: np.arange(len(found.plans[0].folds))}
+    coords |= {name: (OP, [known[name] for known in described]) for name in described[0]}
+    sizes = [np.concatenate([_count_stimuli(plan, side) for plan in found.plans]) for side in (0, 1)]
     result = xr.Dataset(
         {
-            "score": ((OP, NEUROID, FOLD), np.stack(answer.scores)),
-            "alpha": ((OP, NEUROID, FOLD), np.stack(answer.alphas)),
+            "score": ((OP, NEUROID, FOLD), found.stack("score")),
+            "alpha": ((OP, NEUROID, FOLD), found.stack("alpha")),
             "n_train": ((NEUROID, FOLD), sizes[0]),
             "n_test": ((NEUROID, FOLD), sizes[1]),
         },
         coords=coords | neuroid_coords(question.recordings),
-        attrs=answer.described | {"skipped": json.dumps(answer.skipped)},
     )
     result["score"].attrs = {
         "long_name": f"{question.score} within test folds",
+        "score": question.score,
         "units": UNITS[question.score],
     }
     result["alpha"].attrs = {"long_name": "penalty of the ridge, in units of squared features"}
@@ -277,23 +243,13 @@ def _to_dataset(answer: _Answer, question: _Question) -> xr.Dataset:
     return result if ceiling is None else result.assign(ceiling=ceiling)
 
 
-def _op_names(operations: dict[str, dict[str, Any]]) -> list[str]:
-    """Names of the coords of `op`, the same for every operation."""
-    return list(next(iter(operations.values())))
-
-
-def _sizes(plan: Plan, side: int) -> NDArray[np.int64]:
-    """Numbers of stimuli (neuroid, fold) on one side of the folds; 0 train, 1 test."""
+def _count_stimuli(plan: Plan, side: int) -> NDArray[np.int64]:
+    """Count stimuli (neuroid, fold) on one side of the folds; 0 train, 1 test."""
     sizes = np.array([fold[side].size for fold in plan.folds], dtype=np.int64)
     return np.tile(sizes, (plan.usable.size, 1))
 
 
-def _n_fits(answer: _Answer) -> int:
-    """How many alphas were chosen for one operation."""
-    return sum(int(plan.usable.sum()) * len(plan.folds) for plan in answer.plans.values())
-
-
-def _parameters(question: _Question) -> dict[str, object]:
+def _parameters(question: Question) -> dict[str, object]:
     """Everything that decides the result, for the attrs."""
     model = question.model
     options = model.get_params(deep=False) if hasattr(model, "get_params") else {}
@@ -305,13 +261,6 @@ def _parameters(question: _Question) -> dict[str, object]:
         "groups": question.groups,
         "join": question.join,
     }
-
-
-def _tracked(items: Iterable[Any], n_items: int, progress: bool) -> Iterable[Any]:
-    """Show a bar while items are read, where somebody can see it."""
-    console = Console(stderr=True)
-    seen = progress and (console.is_terminal or console.is_jupyter)
-    return track(items, "Encoding", total=n_items, console=console, transient=True, disable=not seen)
 
 
 def _warn(message: str) -> None:

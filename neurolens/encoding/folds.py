@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,11 +13,21 @@ from sklearn.model_selection import check_cv
 
 from neurolens.errors import InputError, list_names
 
-__all__ = ["CrossValidator", "Folds", "group_folds", "resolve_folds"]
+__all__ = [
+    "CrossValidator",
+    "Folds",
+    "check_fold",
+    "fixed_fold",
+    "group_folds",
+    "label_folds",
+    "resolve_folds",
+]
 
 Labels = NDArray[Any]
 Folds: TypeAlias = list[tuple[NDArray[np.intp], NDArray[np.intp]]]
-CrossValidator: TypeAlias = int | Iterable[tuple[Sequence[int], Sequence[int]]] | Any
+CrossValidator: TypeAlias = int | str | Mapping[str, Sequence[Any]] | Iterable[tuple[Any, Any]] | Any
+
+SIDES = ("train", "test")
 
 
 def group_folds(groups: Labels, n_folds: int, *, seed: int, what: str = "cv") -> Folds:
@@ -114,11 +124,95 @@ def resolve_folds(cv: CrossValidator, groups: Labels, *, seed: int, what: str = 
     if not folds:
         raise InputError(f"{what}={cv!r} makes no folds.")
     for train, test in folds:
-        _check_fold(train, test, groups, f"{what}={cv!r}")
+        check_fold(train, test, groups, f"{what}={cv!r}")
     return folds
 
 
-def _check_fold(train: NDArray[np.intp], test: NDArray[np.intp], groups: Labels, what: str) -> None:
+def label_folds(labels: Labels, *, what: str) -> Folds:
+    """Hold out one label after the other; of the two labels "train" and "test" only "test" is held out.
+
+    Parameters
+    ----------
+    labels
+        Array, shape (n_stimuli,): the run, category ... of each stimulus.
+    what
+        What to call them in a message.
+
+    Returns
+    -------
+    list of (train, test)
+        In the order of the labels: numbers by size, text by alphabet.
+
+    Raises
+    ------
+    InputError
+        If there is only one label.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> [test.tolist() for train, test in label_folds(np.array(["b", "a", "b"]), what="run")]
+    [[1], [0, 2]]
+    """
+    text = labels.astype(str)
+    names = sorted(set(text.tolist()), key=_order_label)
+    if set(names) == set(SIDES):
+        names = ["test"]
+    elif len(names) < 2:
+        raise InputError(
+            f"cv={what!r}: all stimuli have the same {what} {names[0]!r}; nothing can be held out."
+        )
+    return [(np.flatnonzero(text != name), np.flatnonzero(text == name)) for name in names]
+
+
+def _order_label(label: str) -> tuple[float, str]:
+    """Sort numbers by size, before text."""
+    try:
+        return float(label), ""
+    except ValueError:
+        return np.inf, label
+
+
+def fixed_fold(sides: Mapping[str, Sequence[Any]], ids: Labels) -> Folds:
+    """Make the one fold of a fixed split into training and test stimuli, given by their labels.
+
+    Parameters
+    ----------
+    sides
+        "train" and "test": stimulus labels. Stimuli in neither are left out.
+    ids
+        Array, shape (n_stimuli,): labels of all stimuli.
+
+    Returns
+    -------
+    list of one (train, test)
+
+    Raises
+    ------
+    InputError
+        If the keys are others, or a label is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> [(train, test)] = fixed_fold({"train": ["a", "c"], "test": ["b"]}, np.array(["a", "b", "c"]))
+    >>> train.tolist(), test.tolist()
+    ([0, 2], [1])
+    """
+    if set(sides) != set(SIDES):
+        raise InputError(
+            f"cv has the keys {list_names(sides)}; a fixed split has exactly 'train' and 'test'."
+        )
+    place = {str(name): i for i, name in enumerate(ids.tolist())}
+    chosen = {side: [str(name) for name in np.asarray(sides[side]).tolist()] for side in SIDES}
+    unknown = [name for side in SIDES for name in chosen[side] if name not in place]
+    if unknown:
+        raise InputError(f"cv names stimuli that are not among those used: {list_names(unknown, 5)}.")
+    train, test = (np.array(sorted({place[name] for name in chosen[side]}), dtype=np.intp) for side in SIDES)
+    return [(train, test)]
+
+
+def check_fold(train: NDArray[np.intp], test: NDArray[np.intp], groups: Labels, what: str) -> None:
     """Raise InputError where a fold cannot be used, or would leak."""
     if not (train.size and test.size):
         raise InputError(f"{what} makes a fold with {train.size} training and {test.size} test stimuli.")

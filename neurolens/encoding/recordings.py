@@ -40,6 +40,11 @@ class Recording:
     ceiling: xr.DataArray | None
     hash: str
 
+    @property
+    def what(self) -> str:
+        """What to call the responses in a message."""
+        return f"the responses of subject {self.subject!r}" if self.subject else "the responses"
+
 
 def prepare_recordings(responses: BrainData, ceiling: CeilingName | None, *, seed: int) -> list[Recording]:
     """Check responses by subject, make ceilings, then average repetitions.

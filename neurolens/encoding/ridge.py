@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
 
+from neurolens.encoding.estimators import LinearEstimator, check_groups
 from neurolens.encoding.folds import CrossValidator, Folds, resolve_folds
-from neurolens.errors import InputError, LabelError, NeurolensWarning
+from neurolens.errors import InputError, NeurolensWarning
 from neurolens.numerics.ridge import fit_ridge
 
 __all__ = ["Ridge", "check_alphas", "warn_edge"]
@@ -20,7 +19,7 @@ EDGE_SHARE = 0.05
 """More targets than this at the edge of the grid, and the grid is too narrow."""
 
 
-class Ridge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+class Ridge(LinearEstimator):
     """Ridge regression of many targets, each with its own alpha.
 
     Minimises ``|Y - X B|² + alpha |B|²`` with an intercept, primal or dual by the shape of X, with one
@@ -40,6 +39,8 @@ class Ridge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[mi
         Divide features by their standard deviation over the training stimuli. They are always centred.
     seed : int
         Of the inner folds, where `cv` is a number.
+    device : str, optional
+        A torch device to compute on ("cuda"); by default numpy.
 
     Attributes
     ----------
@@ -73,11 +74,13 @@ class Ridge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[mi
         cv: CrossValidator = 5,
         standardize: bool = False,
         seed: int = 0,
+        device: str | None = None,
     ) -> None:
         self.alphas = alphas
         self.cv = cv
         self.standardize = standardize
         self.seed = seed
+        self.device = device
 
     def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Ridge:
         """Choose alphas and fit the coefficients.
@@ -103,44 +106,23 @@ class Ridge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[mi
         InputError
             If an alpha is not positive, or the inner folds cannot be made.
         """
-        features, targets = validate_data(
-            self,
-            X,
-            y,
-            multi_output=True,
-            y_numeric=True,
-            dtype=[np.float64, np.float32],
-            ensure_min_samples=2,
-        )
-        flat = targets.ndim == 1
-        targets = targets.reshape(len(targets), -1).astype(features.dtype, copy=False)
+        features, targets, flat = self._check_training(X, y)
         alphas = check_alphas(self.alphas)
         labels = np.arange(len(features)) if groups is None else check_groups(groups, len(features))
         folds = [] if alphas is not None and alphas.size == 1 else self.inner_folds(labels)
-        fit = fit_ridge(features, targets, folds=folds, alphas=alphas, standardize=self.standardize)
+        fit = fit_ridge(
+            features,
+            targets,
+            folds=folds,
+            alphas=alphas,
+            standardize=self.standardize,
+            device=self.device,
+        )
         self.alpha_ = fit.choice.alpha
         self.best_score_ = fit.choice.r2
-        self.coef_ = fit.coef[:, 0] if flat else fit.coef.T
-        self.intercept_ = fit.intercept[0] if flat else fit.intercept
+        self._set_coefficients(fit.coef, fit.intercept, flat)
         warn_edge(int(fit.choice.at_edge.sum()), fit.choice.at_edge.size)
         return self
-
-    def predict(self, X: ArrayLike) -> NDArray[np.floating[Any]]:
-        """Predict targets.
-
-        Parameters
-        ----------
-        X
-            Array, shape (n_stimuli, n_features).
-
-        Returns
-        -------
-        array, shape (n_stimuli,) or (n_stimuli, n_targets), as y was
-        """
-        check_is_fitted(self)
-        features = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
-        prediction: NDArray[np.floating[Any]] = features @ self.coef_.T + self.intercept_
-        return prediction
 
     def inner_folds(self, groups: NDArray[Any]) -> Folds:
         """Return the folds that choose alpha.
@@ -169,16 +151,6 @@ def check_alphas(alphas: ArrayLike | None) -> NDArray[np.float64] | None:
             "sklearn.linear_model.LinearRegression."
         )
     return np.unique(grid)
-
-
-def check_groups(groups: ArrayLike, n_stimuli: int) -> NDArray[Any]:
-    """Return one group label per stimulus."""
-    labels = np.asarray(groups)
-    if labels.shape != (n_stimuli,):
-        raise LabelError(
-            f"groups has shape {labels.shape}; expected one label for each of {n_stimuli} stimuli."
-        )
-    return labels
 
 
 def warn_edge(n_edge: int, n_targets: int, *, stacklevel: int = 3) -> None:

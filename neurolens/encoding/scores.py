@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MIN_TEST", "SCORES", "ScoreName", "pearson", "r2", "signed_r2"]
+__all__ = ["MIN_TEST", "SCORES", "UNITS", "ScoreName", "pearson", "r2", "signed_r2"]
 
 FloatArray = NDArray[np.floating[Any]]
 ScoreName = Literal["pearson", "r2", "signed_r2"]
@@ -92,6 +92,9 @@ SCORES: dict[str, Callable[[FloatArray, FloatArray], NDArray[np.float64]]] = {
     "r2": r2,
     "signed_r2": signed_r2,
 }
+
+UNITS = {"pearson": "r", "r2": "r2", "signed_r2": "r2"}
+"""In which units a ceiling bounds each score."""
 
 MIN_TEST = {"pearson": 3, "r2": 2, "signed_r2": 3}
 """How many test stimuli a fold needs: any two points correlate by 1 or -1, and one point has no variance."""

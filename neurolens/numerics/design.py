@@ -7,6 +7,7 @@ Every split is brought to one form, whatever the shape of the features. With mor
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +15,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurolens.errors import InputError
+from neurolens.numerics.arrays import (
+    Array,
+    as_like,
+    eigh_psd,
+    mean_rows,
+    narrow,
+    rounding_unit,
+    sum_squares,
+    to_device,
+    widen,
+)
 
 __all__ = [
     "Design",
     "Split",
-    "eigh_psd",
+    "accumulate_kernel",
+    "centre_kernel",
+    "drop_null",
     "feature_location",
     "kept_features",
     "make_design",
-    "mean_rows",
+    "split_coordinates",
     "split_design",
 ]
 
@@ -45,8 +59,8 @@ class Design:
         Divide each feature by its standard deviation over the training stimuli.
     """
 
-    kernel: FloatArray | None
-    features: FloatArray | None
+    kernel: Array | None
+    features: Array | None
     standardize: bool = False
 
 
@@ -62,18 +76,55 @@ class Split:
         Array, shape (n_train, k): what training targets are projected on.
     probe
         Array, shape (n_test, k): the test patterns in the same coordinates.
+    dual
+        Whether `basis` is orthonormal (decomposed from the kernel); else its columns have the length of the
+        root of their eigenvalue.
     """
 
-    values: FloatArray
-    basis: FloatArray
-    probe: FloatArray
+    values: Array
+    basis: Array
+    probe: Array
+    dual: bool
 
 
-def make_design(features: FloatArray, *, standardize: bool = False) -> Design:
+def accumulate_kernel(chunks: Iterable[FloatArray], *, device: str | None = None) -> Array:
+    """Sum the inner products of patterns over chunks of their features.
+
+    The mean over all stimuli is removed from each feature first, so that float32 stays exact where features
+    have a large offset. This changes no result: every split centres by its own training mean again.
+
+    Parameters
+    ----------
+    chunks
+        Arrays, shape (n_stimuli, n_some_features), at least one; only one of them is in memory at a time.
+    device
+        Where to compute; None for numpy.
+
+    Returns
+    -------
+    array or tensor, shape (n_stimuli, n_stimuli), dtype of the chunks
+        Several chunks are added in float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(4, 10))
+    >>> bool(np.allclose(accumulate_kernel([X]), accumulate_kernel([X[:, :3], X[:, 3:]])))
+    True
+    """
+    kernel = None
+    for chunk in chunks:
+        features = to_device(chunk, device)
+        centred = features - mean_rows(features)
+        product = centred @ centred.T
+        kernel = product if kernel is None else widen(kernel) + product
+    if kernel is None:
+        raise InputError("There are no features to make a kernel of.")
+    return narrow(kernel, product)
+
+
+def make_design(features: FloatArray, *, standardize: bool = False, device: str | None = None) -> Design:
     """Prepare features for splitting, keeping the kernel only where features outnumber stimuli.
-
-    The mean over all stimuli is removed before the kernel is formed, so that float32 stays exact where
-    features have a large offset. This changes no result: every split centres by its own training mean again.
 
     Parameters
     ----------
@@ -82,6 +133,8 @@ def make_design(features: FloatArray, *, standardize: bool = False) -> Design:
     standardize
         Divide each feature by its training standard deviation. The kernel then differs between splits, so the
         features are kept.
+    device
+        Where to compute; None for numpy.
 
     Returns
     -------
@@ -94,9 +147,8 @@ def make_design(features: FloatArray, *, standardize: bool = False) -> Design:
     (3, 3)
     """
     if standardize or features.shape[1] <= features.shape[0]:
-        return Design(kernel=None, features=features, standardize=standardize)
-    centred = features - mean_rows(features)
-    return Design(kernel=centred @ centred.T, features=None)
+        return Design(kernel=None, features=to_device(features, device), standardize=standardize)
+    return Design(kernel=accumulate_kernel([features], device=device), features=None)
 
 
 def split_design(design: Design, train: Indices, test: Indices) -> Split:
@@ -122,53 +174,90 @@ def split_design(design: Design, train: Indices, test: Indices) -> Split:
     (1, 3)
     """
     if design.kernel is not None:
-        kernel, cross = _centre_kernel(design.kernel, train, test)
+        kernel, cross = centre_kernel(design.kernel, train, test)
         values, vectors = eigh_psd(kernel)
-        return Split(values, vectors, cross @ vectors)
+        return Split(values, vectors, cross @ vectors, dual=True)
     mean, scale = feature_location(design, train)
     features = kept_features(design)
     inside, outside = (features[train] - mean) / scale, (features[test] - mean) / scale
     if inside.shape[1] <= inside.shape[0]:
         values, vectors = eigh_psd(inside.T @ inside)
-        return Split(values, inside @ vectors, outside @ vectors)
+        return Split(values, inside @ vectors, outside @ vectors, dual=False)
     values, vectors = eigh_psd(inside @ inside.T)
-    return Split(values, vectors, (outside @ inside.T) @ vectors)
+    return Split(values, vectors, (outside @ inside.T) @ vectors, dual=True)
 
 
-def _centre_kernel(kernel: FloatArray, train: Indices, test: Indices) -> tuple[FloatArray, FloatArray]:
+def drop_null(split: Split) -> Split:
+    """Leave out directions in which the training patterns do not vary by more than rounding.
+
+    Parameters
+    ----------
+    split
+        From `split_design`.
+
+    Returns
+    -------
+    Split
+        With at least 0 directions: what least squares of smallest norm uses.
+    """
+    values = split.values
+    largest = float(values[-1]) if len(values) else 0.0
+    keep = values > largest * max(split.basis.shape) * rounding_unit(values)
+    return Split(values[keep], split.basis[:, keep], split.probe[:, keep], split.dual)
+
+
+def split_coordinates(split: Split) -> tuple[Array, Array]:
+    """Express both sides of a split in an orthonormal basis of the training patterns.
+
+    Any method that is indifferent to a rotation of the features gives the same predictions in these at most
+    n_train coordinates as in the features themselves.
+
+    Parameters
+    ----------
+    split
+        From `split_design`.
+
+    Returns
+    -------
+    tuple of array
+        Shapes (n_train, k) and (n_test, k); directions without variance are left out.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(5, 30))
+    >>> inside, outside = split_coordinates(split_design(make_design(X), np.arange(4), np.array([4])))
+    >>> inside.shape, outside.shape
+    ((4, 3), (1, 3))
+    """
+    kept = drop_null(split)
+    if not kept.dual:
+        return kept.basis, kept.probe
+    root = kept.values**0.5
+    return kept.basis * root, kept.probe / root
+
+
+def centre_kernel(kernel: Array, train: Indices, test: Indices) -> tuple[Array, Array]:
     """Centre kernels (train, train) and (test, train) by the mean training pattern."""
-    inside, cross = kernel[np.ix_(train, train)], kernel[np.ix_(test, train)]
+    inside, cross = kernel[train[:, None], train], kernel[test[:, None], train]
     row = mean_rows(inside)
-    total = mean_rows(row)
-    return inside - row - row[:, None] + total, cross - row - mean_rows(cross.T)[:, None] + total
+    centre = mean_rows(row)
+    return inside - row - row[:, None] + centre, cross - row - mean_rows(cross.T)[:, None] + centre
 
 
-def feature_location(design: Design, train: Indices) -> tuple[FloatArray, FloatArray]:
+def feature_location(design: Design, train: Indices) -> tuple[Array, Array]:
     """Mean and scale of each feature over the training stimuli; a constant feature has scale 1."""
     inside = kept_features(design)[train]
     mean = mean_rows(inside)
     if not design.standardize:
-        return mean, np.ones_like(mean)
-    scale = inside.std(axis=0, dtype=np.float64).astype(inside.dtype)
-    constant = inside.max(axis=0) == inside.min(axis=0)
-    scale[constant | (scale == 0)] = 1
+        return mean, mean * 0 + 1
+    scale = as_like(np.sqrt(sum_squares(inside - mean) / train.size), inside)
+    scale[(inside == inside[:1]).all(0) | (scale == 0)] = 1
     return mean, scale
 
 
-def kept_features(design: Design) -> FloatArray:
+def kept_features(design: Design) -> Array:
     """Return the features of a design that kept them."""
     if design.features is None:
         raise InputError("This design kept only its kernel; make it with standardize=True to keep features.")
     return design.features
-
-
-def eigh_psd(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Eigenvalues, never below 0, and eigenvectors of a symmetric positive semidefinite matrix."""
-    values, vectors = np.linalg.eigh(matrix)
-    return np.maximum(values, 0), vectors
-
-
-def mean_rows(array: FloatArray) -> FloatArray:
-    """Mean over the first axis, summed in float64 and given in the dtype of the array."""
-    mean: FloatArray = np.asarray(array.mean(axis=0, dtype=np.float64), dtype=array.dtype)
-    return mean

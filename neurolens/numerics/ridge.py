@@ -15,14 +15,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurolens.numerics.arrays import (
+    Array,
+    as_like,
+    eigh_psd,
+    mean_rows,
+    rounding_unit,
+    sum_squares,
+    to_device,
+    to_numpy,
+    total,
+)
 from neurolens.numerics.design import (
     Design,
     Split,
-    eigh_psd,
     feature_location,
     kept_features,
     make_design,
-    mean_rows,
     split_design,
 )
 
@@ -108,21 +117,21 @@ def default_alphas(design: Design, train: Indices) -> NDArray[np.float64]:
     True
     """
     if design.kernel is not None:
-        inside = design.kernel[np.ix_(train, train)]
-        length = float(np.trace(inside, dtype=np.float64))
-        trace = length - float(inside.sum(dtype=np.float64)) / train.size
-        rounding = float(np.finfo(inside.dtype).eps)
+        inside = design.kernel[train[:, None], train]
+        length = total(inside.diagonal())
+        trace = length - total(inside) / train.size
+        rounding = rounding_unit(inside)
     else:
         mean, scale = feature_location(design, train)
-        length = _total(kept_features(design)[train] / scale)
-        trace = _total((kept_features(design)[train] - mean) / scale)
-        rounding = float(np.finfo(mean.dtype).eps) ** 2  # here the mean was removed before squaring
+        features = kept_features(design)[train]
+        length, trace = (float(sum_squares(part / scale).sum()) for part in (features, features - mean))
+        rounding = rounding_unit(features) ** 2  # here the mean was removed before squaring
     unit = trace if trace > _TIE * rounding * length else length
     return DEFAULT_GRID * (unit / train.size if unit > 0 else 1.0)
 
 
 def select_alphas(
-    design: Design, targets: FloatArray, *, alphas: NDArray[np.float64], folds: Folds
+    design: Design, targets: Array, *, alphas: NDArray[np.float64], folds: Folds
 ) -> AlphaChoice:
     """Choose the alpha of each target by cross-validation.
 
@@ -134,7 +143,7 @@ def select_alphas(
     design
         From `make_design`, with n_stimuli rows.
     targets
-        Array, shape (n_stimuli, n_targets), same dtype as the features.
+        Array, shape (n_stimuli, n_targets), same dtype (and device) as the features.
     alphas
         Array, shape (n_alphas,), positive, ascending. With one alpha there is nothing to choose, and
         nothing is run.
@@ -166,7 +175,7 @@ def select_alphas(
     return AlphaChoice(alphas[best], r2, (best == 0) | (best == alphas.size - 1))
 
 
-def predict_split(split: Split, targets: FloatArray, alpha: NDArray[np.float64]) -> FloatArray:
+def predict_split(split: Split, targets: Array, alpha: NDArray[np.float64]) -> FloatArray:
     """Predict the test stimuli of a split.
 
     Parameters
@@ -181,6 +190,7 @@ def predict_split(split: Split, targets: FloatArray, alpha: NDArray[np.float64])
     Returns
     -------
     array, shape (n_test, n_targets), dtype of `targets`
+        A numpy array, also where the split is on a device.
 
     Examples
     --------
@@ -190,11 +200,11 @@ def predict_split(split: Split, targets: FloatArray, alpha: NDArray[np.float64])
     >>> bool(np.allclose(predict_split(split, X[:6], np.full(2, 1e-9)), X[6:]))
     True
     """
-    predictions = np.empty((split.probe.shape[0], targets.shape[1]), dtype=targets.dtype)
+    batches = []
     for columns in _batches(*targets.shape):
         weights, mean = _weights(split.values, split.basis, targets[:, columns], alpha[columns])
-        predictions[:, columns] = split.probe @ weights + mean
-    return predictions
+        batches.append(to_numpy(split.probe @ weights + mean))
+    return np.concatenate(batches, axis=1)
 
 
 def fit_ridge(
@@ -204,6 +214,7 @@ def fit_ridge(
     folds: Folds,
     alphas: NDArray[np.float64] | None = None,
     standardize: bool = False,
+    device: str | None = None,
 ) -> RidgeFit:
     """Fit ridge regression with each target's own alpha.
 
@@ -219,6 +230,8 @@ def fit_ridge(
         Array, shape (n_alphas,), positive, ascending; None for `default_alphas`.
     standardize
         Divide features by their standard deviation; `coef` is in the units of the features all the same.
+    device
+        A torch device to compute on; None for numpy.
 
     Returns
     -------
@@ -234,64 +247,53 @@ def fit_ridge(
     >>> fit.coef.ravel().round(3).tolist(), float(fit.intercept[0].round(3))
     ([1.0, 2.0, 3.0], 4.0)
     """
-    design = make_design(features, standardize=standardize)
+    design = make_design(features, standardize=standardize, device=device)
     everything = np.arange(features.shape[0])
     if alphas is None:
         alphas = default_alphas(design, everything)
-    choice = select_alphas(design, targets, alphas=alphas, folds=folds)
-    mean, scale = feature_location(Design(None, features, standardize), everything)
-    centred = (features - mean) / scale
+    on_device = to_device(targets, device)
+    choice = select_alphas(design, on_device, alphas=alphas, folds=folds)
+    kept = Design(None, to_device(features, device), standardize)
+    mean, scale = feature_location(kept, everything)
+    centred = (kept_features(kept) - mean) / scale
     primal = centred.shape[1] <= centred.shape[0]
     kernel = centred.T @ centred if primal else design.kernel
     values, vectors = eigh_psd(centred @ centred.T if kernel is None else kernel)
     basis = centred @ vectors if primal else vectors
     coef = np.empty((features.shape[1], targets.shape[1]), dtype=targets.dtype)
     for columns in _batches(*targets.shape):
-        weights, _ = _weights(values, basis, targets[:, columns], choice.alpha[columns])
-        coef[:, columns] = vectors @ weights if primal else centred.T @ (vectors @ weights)
-    coef /= scale[:, None]
-    return RidgeFit(coef, mean_rows(targets) - mean @ coef, choice)
+        weights, _ = _weights(values, basis, on_device[:, columns], choice.alpha[columns])
+        inner = vectors @ weights if primal else centred.T @ (vectors @ weights)
+        coef[:, columns] = to_numpy(inner / scale[:, None])
+    return RidgeFit(coef, mean_rows(targets) - to_numpy(mean) @ coef, choice)
 
 
 def _held_out_errors(
-    design: Design, targets: FloatArray, alphas: NDArray[np.float64], folds: Folds
+    design: Design, targets: Array, alphas: NDArray[np.float64], folds: Folds
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Squared errors (alpha, target), those of the training mean (target), and what rounding adds."""
     errors = np.zeros((alphas.size, targets.shape[1]))
-    total, squares = np.zeros(targets.shape[1]), np.zeros(targets.shape[1])
+    total_errors, squares = np.zeros(targets.shape[1]), np.zeros(targets.shape[1])
     for train, test in folds:
         split = split_design(design, train, test)
-        probes = [split.probe / (split.values + split.values.dtype.type(alpha)) for alpha in alphas]
+        probes = [split.probe / (split.values + float(alpha)) for alpha in alphas]
         for columns in _batches(*targets.shape):
             inside, outside = targets[:, columns][train], targets[:, columns][test]
             mean = mean_rows(inside)
             projected = split.basis.T @ (inside - mean)
-            total[columns] += _sum_squares(outside - mean)
-            squares[columns] += _sum_squares(outside)
+            total_errors[columns] += sum_squares(outside - mean)
+            squares[columns] += sum_squares(outside)
             for row, probe in enumerate(probes):
-                errors[row, columns] += _sum_squares(outside - mean - probe @ projected)
-    eps = float(np.finfo(targets.dtype).eps)
-    return errors, total, eps * total + eps**2 * squares
+                errors[row, columns] += sum_squares(outside - mean - probe @ projected)
+    eps = rounding_unit(targets)
+    return errors, total_errors, eps * total_errors + eps**2 * squares
 
 
-def _weights(
-    values: FloatArray, basis: FloatArray, targets: FloatArray, alpha: NDArray[np.float64]
-) -> tuple[FloatArray, FloatArray]:
+def _weights(values: Array, basis: Array, targets: Array, alpha: NDArray[np.float64]) -> tuple[Array, Array]:
     """Coordinates (k, target) of the ridge estimate in an eigenbasis, and the targets' training mean."""
     mean = mean_rows(targets)
-    shrink = values[:, None] + alpha.astype(values.dtype)
+    shrink = values[:, None] + as_like(alpha, values)
     return (basis.T @ (targets - mean)) / shrink, mean
-
-
-def _sum_squares(array: FloatArray) -> NDArray[np.float64]:
-    """Sum of squares over the first axis, in float64."""
-    squares: NDArray[np.float64] = np.einsum("ij,ij->j", array, array, dtype=np.float64)
-    return squares
-
-
-def _total(array: FloatArray) -> float:
-    """Sum of all squares, in float64."""
-    return float(_sum_squares(array).sum())
 
 
 def _batches(n_rows: int, n_columns: int) -> Iterator[slice]:

@@ -95,6 +95,7 @@ def test_clone_is_unfitted_with_the_same_parameters():
         "cv": 3,
         "standardize": True,
         "seed": 4,
+        "device": None,
     }
     assert not hasattr(copy, "alpha_")
 

@@ -1,0 +1,69 @@
+"""What all linear estimators here share: checked input, coefficients in the units of the features, predictions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from neurolens.errors import LabelError
+
+__all__ = ["LinearEstimator", "check_groups"]
+
+FloatArray = NDArray[np.floating[Any]]
+
+
+class LinearEstimator(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+    """A scikit-learn regressor that predicts ``X @ coef_.T + intercept_``."""
+
+    coef_: FloatArray
+    intercept_: FloatArray
+
+    def predict(self, X: ArrayLike) -> FloatArray:
+        """Predict targets.
+
+        Parameters
+        ----------
+        X
+            Array, shape (n_stimuli, n_features).
+
+        Returns
+        -------
+        array, shape (n_stimuli,) or (n_stimuli, n_targets), as y was
+        """
+        check_is_fitted(self)
+        features = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        prediction: FloatArray = features @ self.coef_.T + self.intercept_
+        return prediction
+
+    def _check_training(self, X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, FloatArray, bool]:
+        """Return features, targets (stimulus, target) of the same dtype, and whether y had one dimension."""
+        features, targets = validate_data(
+            self,
+            X,
+            y,
+            multi_output=True,
+            y_numeric=True,
+            dtype=[np.float64, np.float32],
+            ensure_min_samples=2,
+        )
+        flat = targets.ndim == 1
+        return features, targets.reshape(len(targets), -1).astype(features.dtype, copy=False), flat
+
+    def _set_coefficients(self, coef: FloatArray, intercept: FloatArray, flat: bool) -> None:
+        """Keep coefficients (feature, target) as scikit-learn lays them out."""
+        self.coef_ = coef[:, 0] if flat else coef.T
+        self.intercept_ = intercept[0] if flat else intercept
+
+
+def check_groups(groups: ArrayLike, n_stimuli: int) -> NDArray[Any]:
+    """Return one group label per stimulus."""
+    labels = np.asarray(groups)
+    if labels.shape != (n_stimuli,):
+        raise LabelError(
+            f"groups has shape {labels.shape}; expected one label for each of {n_stimuli} stimuli."
+        )
+    return labels
