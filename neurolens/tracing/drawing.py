@@ -2,106 +2,76 @@
 
 from __future__ import annotations
 
+import html
 import shutil
 import subprocess
 import warnings
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any, Literal
 
 import graphviz
-import numpy as np
-import xarray as xr
-from matplotlib import colormaps
-from matplotlib.colors import to_hex
 
-from neurolens.errors import InputError, NeurolensError, NeurolensWarning, list_names
-from neurolens.recording.addresses import Place, results
-from neurolens.recording.events import Event
-from neurolens.schema import OP
+from neurolens.errors import InputError, NeurolensError, NeurolensWarning, check_choice, list_names
+from neurolens.tracing.boxes import DETAILS, Arrow, Box, Boxes, choose_boxes
+from neurolens.tracing.operation import Branch
+from neurolens.tracing.palette import DARK, Palette, read_palette, say_value
 
 if TYPE_CHECKING:
     from neurolens.tracing.trace import Trace
 
-MAX_NODES = 500
+Detail = Literal["shape", "parameters", "flops"]
 _FORMATS = (".svg", ".pdf", ".png", ".dot")
 _FONT = "Helvetica"
-_PLAIN = "#f3f4f6"
-_MISSING = "#ffffff"
-
-
-@dataclass(frozen=True, slots=True)
-class _Scale:
-    """Values of operations as colours."""
-
-    values: Mapping[str, float]
-    low: float
-    high: float
-
-    def paint(self, value: float | None) -> tuple[str, str]:
-        """Return the colour of the box and of the text in it."""
-        if value is None or not np.isfinite(value):
-            return _MISSING, "#6b7280"
-        part = 0.5 if self.high == self.low else (value - self.low) / (self.high - self.low)
-        rgba = colormaps["viridis"](float(np.clip(part, 0, 1)))
-        dark = 0.299 * rgba[0] + 0.587 * rgba[1] + 0.114 * rgba[2] < 0.5
-        return to_hex(rgba), "#ffffff" if dark else "#111827"
-
-
-@dataclass(frozen=True, slots=True)
-class _Paint:
-    """The colours of one picture, and the number written into each node."""
-
-    trace: Trace
-    scale: _Scale | None
-
-    def __call__(self, box: _Box) -> tuple[str, str, str]:
-        """Return the colour of the box, of its text, and its number as text."""
-        if self.scale is None:
-            return _PLAIN, "#111827", ""
-        value = next((self.scale.values[a] for a in self._addresses(box) if a in self.scale.values), None)
-        return *self.scale.paint(value), "" if value is None else f"\n{value:.3f}"
-
-    def _addresses(self, box: _Box) -> Iterator[str]:
-        """Yield what a node may be called by the one who chose colours; a folded module shows its last operation."""
-        yield box.name
-        for index in reversed(box.members):
-            yield self.trace.pass_address(index)
-            yield self.trace.names.of_event[index][0].address
-
-
-@dataclass(slots=True)
-class _Box:
-    """One node of the picture: an operation, or a folded module."""
-
-    name: str
-    title: str
-    detail: str
-    members: list[int]  # indexes of events
-    cluster: str
+_PLAIN, _LEARNT = "#f3f4f6", "#dbeafe"
+_END = {"shape": "oval", "margin": "0.03,0.01"}
+_LOOP, _BRANCH = "#b91c1c", "#b45309"
+_EFFORT = {
+    "nslimit": "4",
+    "nslimit1": "4",
+    "mclimit": "0.5",
+    "splines": "polyline",
+}  # where there is much to place
+_MANY = 150  # boxes
 
 
 def draw(
-    trace: Trace, *, color: Any, fold: int | None, rolled: bool | None, label: str | None
+    trace: Trace,
+    *,
+    color: Any,
+    fold: int | None,
+    rolled: bool | None,
+    composites: bool,
+    show: Detail | Sequence[Detail],
+    label: str | None,
 ) -> graphviz.Digraph:
     """Return the graph as Graphviz source."""
-    boxes = _choose_boxes(trace, fold, rolled)
-    scale = _read_colors(trace, color)
-    title = f"{trace.model.name}: {len(trace)} operations"
-    graph = graphviz.Digraph(trace.model.name.replace(":", "_") or "trace")
-    graph.attr(
-        rankdir="TB", fontname=_FONT, fontsize="18", labelloc="t", label=title, nodesep="0.25", ranksep="0.3"
+    if fold is not None and fold < 1:
+        raise InputError(f"fold={fold} leaves nothing to draw: give a level of nesting, 1 or more.")
+    details: tuple[Detail, ...] = (show,) if isinstance(show, str) else tuple(show)
+    for detail in details:
+        check_choice(detail, DETAILS, "show")
+    palette = read_palette(trace, color, label)
+    boxes = choose_boxes(trace, fold=fold, rolled=rolled, composites=composites)
+    if fold is None:
+        _warn_of_folding(trace, boxes)
+    return _Picture(trace, boxes, palette, details).draw()
+
+
+def _warn_of_folding(trace: Trace, boxes: Boxes) -> None:
+    """Say that there was too much to show, and what was done."""
+    if boxes.level is None and boxes.run == 1:
+        return
+    how = [f"modules below level {boxes.level} are drawn as one node each"] if boxes.level else []
+    how += [f"{boxes.run} nodes in a row as one"] if boxes.run > 1 else []
+    warnings.warn(
+        f"{len(trace)} operations are too many to read, so {' and '.join(how)} ({len(boxes.nodes)} nodes). "
+        "fold= chooses another level.",
+        NeurolensWarning,
+        stacklevel=4,
     )
-    graph.attr("node", shape="box", style="rounded,filled", fontname=_FONT, fontsize="12", margin="0.12,0.05")
-    graph.attr("edge", color="#6b7280", arrowsize="0.6")
-    _add_boxes(graph, boxes, _Paint(trace, scale))
-    for (tail, head), count in _edges(trace, boxes).items():
-        graph.edge(tail, head, **({"penwidth": "1.6"} if count > 1 else {}))
-    if scale is not None:
-        _add_legend(graph, scale, label or _default_label(color))
-    return graph
 
 
 def render(graph: graphviz.Digraph, path: Path) -> None:
@@ -144,181 +114,165 @@ def _resolution(path: Path) -> list[str]:
     return ["-Gdpi=110"] if path.suffix == ".png" else []
 
 
-# ---------------------------------------------------------------------- what is a node
-
-
-def _choose_boxes(trace: Trace, fold: int | None, rolled: bool | None) -> list[_Box]:
-    """Return the nodes: as asked for, else every pass, or every operation, or as few folded modules as needed."""
-    if fold is not None:
-        if fold < 1:
-            raise InputError(f"fold={fold} leaves nothing to draw: give a level of nesting, 1 or more.")
-        return _boxes_at(trace, fold, bool(rolled))
-    places = trace.names.operations.values()
-    deepest = max((_nesting(place) for place in places), default=0)
-    ways = [(None, way) for way in ((False, True) if rolled is None else (rolled,))]
-    for level, way in [*ways, *((level, True) for level in range(deepest, 0, -1))]:
-        boxes = _boxes_at(trace, level, way)
-        if len(boxes) <= MAX_NODES:
-            break
-    if level is not None:
-        warnings.warn(
-            f"{len(trace)} operations are too many to read, so modules below level {level} are drawn as one node "
-            f"each ({len(boxes)} nodes). fold= chooses another level.",
-            NeurolensWarning,
-            stacklevel=4,
-        )
-    return boxes
-
-
-def _nesting(place: Place) -> int:
-    return place.module.count(".") + 1 if place.module else 0
-
-
-def _boxes_at(trace: Trace, fold: int | None, rolled: bool) -> list[_Box]:
-    """Return one node a pass (or operation, if rolled), and one a module at the level of folding."""
-    alone = Counter(place.module for place in trace.names.operations.values())
-    boxes: dict[str, _Box] = {}
-    for event in trace.recording.events:
-        place, number = trace.names.of_event[event.index]
-        if fold is not None and _nesting(place) >= fold:
-            name = ".".join(place.module.split(".")[:fold])
-            kind = trace.names.places[name].name if name in trace.names.places else ""
-            box = boxes.setdefault(
-                name, _Box(name, name.rsplit(".", 1)[-1], kind, [], name.rpartition(".")[0])
-            )
-        else:
-            name = place.address if rolled else trace.pass_address(event.index)
-            box = boxes.setdefault(name, _make_box(name, place, event, alone, rolled, number))
-        box.members.append(event.index)
-    for box in boxes.values():
-        if box.name not in trace.names.operations and len(box.members) > 1:
-            box.detail += f"\n{len(box.members)} operations"
-    return list(boxes.values())
-
-
-def _make_box(
-    name: str, place: Place, event: Event, alone: Mapping[str, int], rolled: bool, number: int
-) -> _Box:
-    title, cluster = place.name, place.module
-    inside = not any(path.startswith(f"{place.module}.") for path in alone)
-    if place.module and alone[place.module] == 1 and inside:  # the module is this operation: no box around it
-        title, cluster = f"{place.module.rsplit('.', 1)[-1]}: {place.name}", place.module.rpartition(".")[0]
-    items = place.passes if rolled else [event]
-    shapes = dict.fromkeys(tuple(value.shape) for item in items for value in results(item).values())
-    detail = " | ".join("\u00d7".join(map(str, shape)) or "scalar" for shape in list(shapes)[:3])
-    if len(place.passes) > 1:
-        detail += f"\n{len(place.passes)} passes" if rolled else f"\npass {number} of {len(place.passes)}"
-    return _Box(name, title, detail, [], cluster)
-
-
-def _edges(trace: Trace, boxes: Iterable[_Box]) -> Counter[tuple[str, str]]:
-    home = {index: box.name for box in boxes for index in box.members}
-    folded = {box.name for box in boxes if box.name in trace.modules}
-    edges: Counter[tuple[str, str]] = Counter()
-    for index, parents in enumerate(trace.graph.parents):
-        for parent in parents:
-            if home[parent] != home[index] or home[index] not in folded:
-                edges[_node(home[parent]), _node(home[index])] += 1
-    return edges
-
-
 def _node(name: str) -> str:
     """Write a name so that Graphviz does not read a port in it."""
     return name.replace(":", "\uff1a") or "\u2205"
 
 
-# ---------------------------------------------------------------------- how it looks
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """One graph while it is written."""
 
+    trace: Trace
+    boxes: Boxes
+    palette: Palette | None
+    show: tuple[Detail, ...]
 
-def _add_boxes(graph: graphviz.Digraph, boxes: list[_Box], paint: _Paint) -> None:
-    """Add nodes inside the boxes of their modules."""
-    tree: dict[str, list[_Box]] = {}
-    for box in boxes:
-        tree.setdefault(box.cluster, []).append(box)
-    paths = {".".join(p.split(".")[:n]) for p in tree if p for n in range(1, p.count(".") + 2)}
-    _add_cluster(graph, "", tree, sorted(paths), paint)
-
-
-def _add_cluster(
-    graph: graphviz.Digraph, path: str, tree: Mapping[str, list[_Box]], paths: list[str], paint: _Paint
-) -> None:
-    for box in tree.get(path, ()):
-        _add_node(graph, box, paint)
-    depth = path.count(".") + 1 if path else 0
-    prefix = f"{path}." if path else ""
-    for inner in [p for p in paths if p.startswith(prefix) and p.count(".") == depth]:
-        with graph.subgraph(name=f"cluster_{_node(inner)}") as cluster:
-            cluster.attr(
-                label=inner.rsplit(".", 1)[-1],
-                style="rounded",
-                color="#9ca3af",
-                fontsize="13",
-                fontcolor="#374151",
-                labeljust="l",
-                labelloc="t",
-            )
-            _add_cluster(cluster, inner, tree, paths, paint)
-
-
-def _add_node(graph: graphviz.Digraph, box: _Box, paint: _Paint) -> None:
-    fill, ink, text = paint(box)
-    label = "\n".join(part for part in (box.title, box.detail) if part) + text
-    graph.node(
-        _node(box.name),
-        label=graphviz.escape(label),
-        fillcolor=fill,
-        fontcolor=ink,
-        tooltip=box.name or "model",
-    )
-
-
-def _add_legend(graph: graphviz.Digraph, scale: _Scale, label: str) -> None:
-    steps = 5 if scale.high > scale.low else 1
-    cells = []
-    for value in np.linspace(scale.high, scale.low, steps):
-        fill, ink = scale.paint(float(value))
-        cells.append(f'<TR><TD BGCOLOR="{fill}" WIDTH="70"><FONT COLOR="{ink}">{value:.3f}</FONT></TD></TR>')
-    title = graphviz.escape(label).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    table = f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0"><TR><TD><B>{title}</B></TD></TR>{"".join(cells)}</TABLE>'
-    graph.node("legend \u2261", label=f"<{table}>", shape="plain", style="", tooltip="legend")
-
-
-# ---------------------------------------------------------------------- colours
-
-
-def _read_colors(trace: Trace, color: Any) -> _Scale | None:
-    if color is None:
-        return None
-    values = {address: number for address, number in _as_mapping(color).items() if address in trace}
-    finite = [number for number in values.values() if np.isfinite(number)]
-    if not finite:
-        raise InputError(
-            "color= has no finite number for any operation of this trace. Give a Mapping from address to number, a "
-            "DataArray over `op`, or a Profile of the same model."
+    def draw(self) -> graphviz.Digraph:
+        """Write everything: title and key, boxes in the frames of their modules, arrows."""
+        name = self.trace.model.name
+        graph = graphviz.Digraph(name.replace(":", "_") or "trace")
+        effort = _EFFORT if len(self.boxes.nodes) > _MANY else {}
+        graph.attr(rankdir="TB", fontname=_FONT, fontsize="12", labelloc="t", label=self._head())
+        graph.attr(nodesep="0.25", ranksep="0.3", **effort)
+        graph.attr(
+            "node", shape="box", style="rounded,filled", fontname=_FONT, fontsize="12", color="#9ca3af"
         )
-    return _Scale(values, min(finite), max(finite))
+        graph.attr("node", margin="0.12,0.05", fontcolor=DARK)
+        graph.attr("edge", color="#7b8494", arrowsize="0.6", fontname=_FONT, fontsize="10")
+        self._add_frames(graph)
+        self._add_ends(graph)
+        self._add_arrows(graph)
+        return graph
+
+    # ------------------------------------------------------------------ title and key
+
+    def _head(self) -> str:
+        """Write the title, and under it what colours and lines mean, as far as they are there."""
+        rows = [f'<TR><TD><FONT POINT-SIZE="18">{html.escape(self._title())}</FONT></TD></TR>']
+        rows += [f"<TR><TD>{_table(row)}</TD></TR>" for row in self._key()]
+        return f"<{_table(''.join(rows), spacing=4, bare=True)}>"
+
+    def _title(self) -> str:
+        trace = self.trace
+        n_steps = len(trace.recording.events)
+        steps = f" in {n_steps} steps" if n_steps != len(trace) else ""
+        return f"{trace.model.name}: {len(trace)} operations{steps}"
+
+    def _key(self) -> Iterator[str]:
+        if self.palette is not None:
+            yield self.palette.write_legend()
+        else:
+            yield f'<TD BGCOLOR="{_LEARNT}">with parameters</TD><TD BGCOLOR="{_PLAIN}">without</TD>'
+        lines = []
+        if self.boxes.back:
+            lines.append(f'<TD><FONT COLOR="{_LOOP}">- - -&gt; read by a later pass</FONT></TD>')
+        if self.boxes.branches:
+            lines.append(f'<TD><FONT COLOR="{_BRANCH}">· · ·&gt; decides an if</FONT></TD>')
+        if lines:
+            yield "".join(lines)
+
+    # ------------------------------------------------------------------ boxes
+
+    def _add_frames(self, graph: graphviz.Digraph) -> None:
+        """Add boxes inside the frames of their modules."""
+        tree: dict[str, list[Box]] = {}
+        for box in self.boxes.nodes.values():
+            tree.setdefault(box.cluster, []).append(box)
+        inner: dict[str, dict[str, None]] = {}
+        for path in tree:
+            while path:
+                outer = path.rpartition(".")[0]
+                inner.setdefault(outer, {})[path] = None
+                path = outer
+        self._add_frame(graph, "", tree, inner)
+
+    def _add_frame(
+        self,
+        graph: graphviz.Digraph,
+        path: str,
+        tree: Mapping[str, list[Box]],
+        inner: Mapping[str, Mapping[str, None]],
+    ) -> None:
+        for box in tree.get(path, ()):
+            self._add_box(graph, box)
+        for child in inner.get(path, ()):
+            with graph.subgraph(name=f"cluster_{_node(child)}") as frame:
+                place = self.trace.names.places.get(child)
+                # The bare name, on the left: arrows come in at the middle, and would cross anything longer.
+                frame.attr(label=graphviz.escape(child.rsplit(".", 1)[-1]), labeljust="l", labelloc="t")
+                frame.attr(tooltip=graphviz.escape(f"{child}: {place.name}" if place else child))
+                frame.attr(style="rounded", color="#9ca3af", fontsize="12", fontcolor=DARK)
+                self._add_frame(frame, child, tree, inner)
+
+    def _add_box(self, graph: graphviz.Digraph, box: Box) -> None:
+        fill, ink, value = self._paint(box)
+        lines = [box.title, self._passes(box), *(DETAILS[detail](self.trace, box) for detail in self.show)]
+        n_operations = len({self.trace.names.of_event[index][0].address for index in box.members})
+        lines += [f"{n_operations} operations"] if box.folds and n_operations > 1 else []
+        label = "\n".join(line for line in (*lines, value) if line)
+        is_input = box.address == self.trace.names.input
+        graph.node(
+            _node(box.name),
+            label=graphviz.escape(label),
+            fillcolor=fill,
+            fontcolor=ink,
+            tooltip=graphviz.escape(box.name or "the model"),
+            **(_END if is_input else {}),
+            **({"style": "rounded,filled,bold"} if box.folds else {}),
+        )
+
+    def _passes(self, box: Box) -> str:
+        if box.n_passes < 2:
+            return ""
+        return f"pass {box.number} of {box.n_passes}" if box.number else f"{box.n_passes} passes"
+
+    def _paint(self, box: Box) -> tuple[str, str, str]:
+        """Return the colour of a box, of its text, and its value as text."""
+        if self.palette is None:
+            return _LEARNT if box.n_parameters else _PLAIN, DARK, ""
+        value = self.palette.find(self._addresses(box))
+        return *self.palette.paint(value), say_value(value)
+
+    def _addresses(self, box: Box) -> Iterator[str]:
+        """Yield what a box may be called by the one who chose colours; what is folded shows its last operation."""
+        yield from (box.name, box.address)
+        for index in reversed(box.members):
+            yield self.trace.pass_address(index)
+            yield self.trace.names.of_event[index][0].address
+
+    # ------------------------------------------------------------------ arrows
+
+    def _add_ends(self, graph: graphviz.Digraph) -> None:
+        """Add what comes out, below what made it."""
+        trace = self.trace
+        home = {index: box.name for box in self.boxes.nodes.values() for index in box.members}
+        for name, value in trace.names.outputs.items():
+            if value.event.index in home and not value.parameter:
+                graph.node(_node(name), label=graphviz.escape(name), fillcolor=_PLAIN, **_END)
+                graph.edge(_node(home[value.event.index]), _node(name))
+
+    def _add_arrows(self, graph: graphviz.Digraph) -> None:
+        for tail, head in self.boxes.forward:
+            graph.edge(_node(tail), _node(head))
+        for tail, head in self.boxes.back:
+            graph.edge(_node(tail), _node(head), color=_LOOP, style="dashed", constraint="false")
+        for arrow, branch in self.boxes.branches.items():
+            self._add_branch(graph, arrow, branch)
+
+    def _add_branch(self, graph: graphviz.Digraph, arrow: Arrow, branch: Branch) -> None:
+        text = shorten(branch.source.text.rstrip(":"), 40, placeholder=" …")
+        graph.edge(
+            *map(_node, arrow),
+            color=_BRANCH,
+            fontcolor=_BRANCH,
+            style="dotted",
+            penwidth="1.6",
+            label=graphviz.escape(f"{text}: {'yes' if branch.taken else 'no'}"),
+            tooltip=graphviz.escape(str(branch.source)),
+        )
 
 
-def _as_mapping(color: Any) -> dict[str, float]:
-    if isinstance(color, xr.Dataset):
-        color = color["score"]
-    if isinstance(color, xr.DataArray):
-        extra = [str(dim) for dim in color.dims if dim != OP and color.sizes[dim] > 1]
-        if OP not in color.dims or extra:
-            raise InputError(
-                f"color= has the dims {list_names(color.dims)}; a graph shows one number an operation (`op`). Choose "
-                f"first: profile.sel({extra[0] if extra else 'region'}=...)."
-            )
-        color = color.squeeze([dim for dim in color.dims if dim != OP])
-        return {str(op): float(value) for op, value in zip(color[OP].values, color.values, strict=True)}
-    if isinstance(color, Mapping):
-        return {str(address): float(value) for address, value in color.items()}
-    raise InputError(
-        f"color= cannot be a {type(color).__name__}. Give a Mapping from address to number, a DataArray over `op`, "
-        "or a Profile."
-    )
-
-
-def _default_label(color: Any) -> str:
-    attrs = getattr(color, "attrs", {})
-    return str(attrs.get("similarity") or attrs.get("method") or "value")
+def _table(rows: str, *, spacing: int = 0, bare: bool = False) -> str:
+    rows = rows if bare else f"<TR>{rows}</TR>"
+    return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="{spacing}" CELLPADDING="3">{rows}</TABLE>'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -287,21 +287,31 @@ class Trace(Mapping[str, Operation]):
         color: Any = None,
         fold: int | None = None,
         rolled: bool | None = None,
+        composites: bool = False,
+        show: drawing.Detail | Sequence[drawing.Detail] = ("shape",),
         label: str | None = None,
     ) -> graphviz.Digraph:
-        """Draw the graph of operations, modules as boxes around them.
+        """Draw the graph of operations, modules as frames around them.
+
+        What a tensor decided (`if x.sum() > 0`) is marked by a dotted arrow from the operation that decided it.
 
         Parameters
         ----------
         path
             File to write (.svg, .pdf, .png or .dot); None to write none.
         color
-            A number for each operation: a Mapping from address to value, a DataArray over `op`, or a Profile.
+            A number or a word for each operation: a Mapping from address to value, a function of an Operation, a
+            DataArray over `op`, or a Profile. Without it, what reads parameters is blue.
         fold
             Show modules below this level of nesting as one node each. By default everything is shown, and graphs
             of more than 500 nodes are folded until they fit.
         rolled
-            Draw all passes of an operation as one node. By default each pass is a node while there are at most 500.
+            Draw all passes of an operation as one node with a count; what a later pass reads of an earlier one is a
+            loop. By default each pass is a node while there are at most 500.
+        composites
+            Draw the operations inside composite functions, too; by default each is one node.
+        show
+            What is written into each node: "shape", "parameters", "flops".
         label
             What the colours mean, for the legend.
 
@@ -314,8 +324,22 @@ class Trace(Mapping[str, Operation]):
         ------
         InputError
             If the file's suffix is none of these, or colours are given for unknown addresses alone.
+
+        Warns
+        -----
+        NeurolensWarning
+            If there was too much to show, with what was folded.
+
+        Examples
+        --------
+        >>> import torch
+        >>> graph = trace(torch.nn.Linear(3, 2), torch.ones(1, 3)).draw(show=["shape", "parameters"])
+        >>> "8 parameters" in graph.source
+        True
         """
-        graph = drawing.draw(self, color=color, fold=fold, rolled=rolled, label=label)
+        graph = drawing.draw(
+            self, color=color, fold=fold, rolled=rolled, composites=composites, show=show, label=label
+        )
         if path is not None:
             drawing.render(graph, Path(path))
         return graph
