@@ -10,6 +10,7 @@ from torch import nn
 
 from neurolens.errors import InputError, ModelError
 from neurolens.models.weights import hash_weights
+from neurolens.stimuli.items import READY
 from neurolens.stimuli.transforms import describe_transform
 
 Preprocess = Callable[[Any], Any]
@@ -88,8 +89,4 @@ def as_model(model: Model | Callable[..., Any], *, preprocess: Preprocess | None
 
 def describe(preprocess: Preprocess | None) -> str:
     """Say in one line what a preprocessing does."""
-    return (
-        "none: stimuli are given as the model takes them"
-        if preprocess is None
-        else describe_transform(preprocess)
-    )
+    return READY if preprocess is None else describe_transform(preprocess)

@@ -23,7 +23,9 @@ from neurolens.stimuli.sources import FileSource, Source, needs_preprocessing
 from neurolens.stimuli.thumbnails import picture_item
 from neurolens.stimuli.transforms import describe_transform
 
-__all__ = ["Items", "Transform"]
+__all__ = ["READY", "Items", "Transform"]
+
+READY = "none: stimuli are given as the model takes them"
 
 Transform = Callable[[Any], Any]
 
@@ -65,6 +67,31 @@ class Items:
             return ""
         return describe_transform(self.transform)
 
+    def describe_preparation(self, preprocessing: str) -> str:
+        """Say what happens to an item before a model sees it.
+
+        Parameters
+        ----------
+        preprocessing
+            What the model's own preprocessing does.
+
+        Returns
+        -------
+        str
+            That, unless the set has a transform of its own, or holds inputs that are ready for a model.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from neurolens import Stimuli
+        >>> ready = Stimuli.from_array(np.zeros((2, 4), "float32"), ids=["a", "b"])
+        >>> ready.describe_preparation("resize to 224")
+        'none: stimuli are given as the model takes them'
+        """
+        if self.transform is not None:
+            return self.preprocessing
+        return preprocessing if self._source.is_raw else READY
+
     def coords(self) -> dict[str, Any]:
         """Return ids and metadata columns as xarray coordinates of the dim `stimulus`.
 
@@ -76,6 +103,7 @@ class Items:
         Examples
         --------
         >>> import numpy as np, xarray as xr
+        >>> from neurolens import Stimuli
         >>> stimuli = Stimuli.from_texts(["a cat", "a car"], ids=["cat", "car"], metadata={"n": [1, 2]})
         >>> xr.DataArray(np.zeros(2), dims="stimulus", coords=stimuli.coords()).n.values.tolist()
         [1, 2]
@@ -151,6 +179,7 @@ class Items:
         Examples
         --------
         >>> import numpy as np
+        >>> from neurolens import Stimuli
         >>> stimuli = Stimuli.from_array(np.zeros((3, 4), dtype="float32"), ids=["a", "b", "c"])
         >>> tuple(stimuli.batch([0, 2]).shape)
         (2, 4)

@@ -41,6 +41,11 @@ class Source(Protocol):
         """What the items are, in the plural."""
         ...
 
+    @property
+    def is_raw(self) -> bool:
+        """Whether a model's preprocessing makes inputs of the items, which are none yet."""
+        ...
+
     def __len__(self) -> int: ...
 
     def read(self, position: int) -> Any:
@@ -67,6 +72,7 @@ class FileSource:
 
     paths: tuple[Path, ...]
     kind: str = "image files"
+    is_raw: bool = True
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -93,6 +99,7 @@ class PixelSource:
 
     pixels: np.ndarray[Any, np.dtype[np.uint8]]
     kind: str = "images"
+    is_raw: bool = True
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -115,6 +122,7 @@ class InputSource:
 
     inputs: np.ndarray[Any, Any]
     kind: str = "model inputs"
+    is_raw: bool = False
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -141,6 +149,7 @@ class TextSource:
 
     texts: tuple[str, ...]
     kind: str = "texts"
+    is_raw: bool = True
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -164,6 +173,11 @@ class DatasetSource:
     dataset: torch.utils.data.Dataset[Any]
     length: int
     kind: str = "items of a torch Dataset"
+
+    @property
+    def is_raw(self) -> bool:
+        """The first item tells for all."""
+        return needs_preprocessing(self.read(0))
 
     def __len__(self) -> int:
         return self.length

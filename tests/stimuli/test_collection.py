@@ -452,6 +452,21 @@ def test_a_set_survives_pickling(pictures):
     assert again.metadata.equals(pictures.metadata)
 
 
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Stimuli.from_array(NOISE, ids=IDS), "resize"),
+        (lambda: Stimuli.from_array(NOISE.astype("float32"), ids=IDS), "none: "),
+        (lambda: Stimuli.from_array(NOISE.astype("float32"), ids=IDS, transform=ToTensor()), "ToTensor()"),
+        (lambda: Stimuli.from_texts(["a"], ids=["a"]), "resize"),
+        (lambda: Stimuli.from_dataset(Pairs([torch.zeros(2)])), "none: "),
+        (lambda: Stimuli.from_dataset(Pairs([Image.fromarray(NOISE[0])])), "resize"),
+    ],
+)
+def test_preparation_is_the_models_only_where_it_has_work_to_do(make, said):
+    assert make().describe_preparation("resize").startswith(said)
+
+
 # ---- several readers
 
 
