@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -14,17 +15,17 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from neurolens.activations import as_activations
-from neurolens.errors import InputError, NeurolensWarning, check_choice, list_names
-from neurolens.numerics.distances import METRICS, Metric, compute_rdm, find_undefined
+from neurolens.activations import Activations, as_activations
+from neurolens.activations.sizes import parse_bytes
+from neurolens.errors import InputError, NeurolensWarning, list_names
+from neurolens.numerics.distances import METRICS, Metric, Normalize
+from neurolens.rsa.matrices import Matrices, Missing, Settings, compute_matrices, make_settings
 from neurolens.rsa.patterns import (
     KEPT_DIMS,
     check_stimuli,
     compute_digest,
-    extract_patterns,
     find_kept_dims,
     find_refusal,
-    is_same_for_all,
     prepare_array,
 )
 from neurolens.schema import OP, STIMULUS, STIMULUS_B, join_stimuli, provenance, require_dims
@@ -35,26 +36,16 @@ OP_DEFAULTS: dict[str, Any] = {"depth": np.nan, "step": -1, "module": "", "funct
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True)
-class _Matrices:
-    """The RDMs of one array, still without labels."""
-
-    values: NDArray[Any]  # (*kept dims, n_stimuli, n_stimuli)
-    n_features: int
-    undefined: tuple[str, ...]  # stimuli without a distance in at least one of the RDMs
-    digest: str  # of the patterns
-
-
 @dataclass
 class _Walk:
     """What a walk over many arrays has found so far."""
 
-    metric: Metric
-    over: tuple[str, ...]
-    matrices: dict[str, _Matrices] = field(default_factory=dict)
+    settings: Settings
+    matrices: dict[str, Matrices] = field(default_factory=dict)
     attrs: dict[str, dict[str, Any]] = field(default_factory=dict)
     equivalent_to: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    known: dict[str, Matrices] = field(default_factory=dict)  # by digest
     first_with: dict[str, str] = field(default_factory=dict)  # digest -> address
     template: xr.DataArray | None = None
 
@@ -65,6 +56,12 @@ def rdm(
     metric: Metric = "correlation",
     ops: str | Iterable[str] = "**",
     over: Sequence[str] = KEPT_DIMS,
+    normalize: Normalize = "none",
+    noise: xr.DataArray | NDArray[Any] | None = None,
+    missing: Missing = "nan",
+    device: str | None = None,
+    memory: str | int = "4 GB",
+    client: Any = None,
     progress: bool = False,
 ) -> xr.DataArray:
     """Compute how dissimilar every two stimuli are, for every operation of a source.
@@ -79,11 +76,34 @@ def rdm(
     source
         Activations, DataTree, Dataset, Mapping of DataArrays, or one DataArray (stimulus, ...).
     metric
-        "correlation" (1 - Pearson r), "cosine" (1 - cosine), "euclidean" or "sqeuclidean".
+        "correlation" (1 - Pearson r), "cosine" (1 - cosine), "sqeuclidean" (sum of squared differences),
+        "euclidean" (its root), "mahalanobis" ((x - y)' S^-1 (x - y) / n_features), "crossnobis" (the same,
+        cross-validated over the dim `run`, of which there are at least 2: unbiased, may be negative), or
+        "poisson" (symmetrised Kullback-Leibler divergence of rates).
     ops
         Which operations of the source: a glob on addresses, or a list of these.
     over
-        Dims to keep, where an array has them.
+        Dims to keep, where an array has them; under "crossnobis" `run` is never kept.
+    normalize
+        "features" divides "sqeuclidean" by the number of features ("euclidean" is then the root of that).
+    noise
+        Covariance S of the noise for "mahalanobis" and "crossnobis" (there, by default, the identity): array
+        or DataArray (neuroid, neuroid_b), as `noise_covariance` gives it, or variances (neuroid). A DataArray
+        may also have kept dims, such as `subject`; neuroids are matched by label where both have labels.
+    missing
+        What a missing value (NaN) does. "nan": the stimulus has no distance to any other. "pairwise": each
+        pair is compared over the features that both have ("correlation", "cosine", and "sqeuclidean" scaled by
+        n_features / n_common); the coord `n_common` counts them. Under "crossnobis" a stimulus that a run does
+        not have is left out of that run alone, and the coord `n_runs` counts what each pair rests on.
+    device
+        Where matrix products are made: None (numpy), or a device of torch such as "cuda".
+    memory
+        Budget for the patterns of one operation: bytes, or text such as "4 GB". What is larger is read in
+        parts, each as often as the budget asks for, and never held as a whole; the RDM itself comes on top,
+        in float64 while it is computed. "mahalanobis", "crossnobis", "poisson" and missing="pairwise" hold all
+        patterns of an operation.
+    client
+        A dask.distributed.Client: operations are spread over its workers, which read stored ones themselves.
     progress
         Whether to show a progress bar on stderr.
 
@@ -96,13 +116,14 @@ def rdm(
         the earlier operation with identical values per stimulus (a view, dropout in eval mode), "" where
         there is none. attrs: metric, `skipped` (JSON, address -> why: no stimulus dim, the same for all
         stimuli ...).
-        A pattern without a distance (NaN or infinite values; constant under correlation; zero under cosine)
-        has NaN entries, and a warning names it.
+        A pattern without a distance (NaN or infinite values; constant under correlation; zero under cosine;
+        negative under poisson) has NaN entries, and a warning names it.
 
     Raises
     ------
     InputError
-        If there are fewer than 3 stimuli, or nothing has an RDM.
+        If there are fewer than 3 stimuli, nothing has an RDM, options do not fit each other, or the covariance
+        does not fit or is not positive definite.
     LabelError
         If stimuli or kept dims are not labelled, or differ between operations.
 
@@ -114,6 +135,7 @@ def rdm(
     References
     ----------
     Kriegeskorte, Mur & Bandettini (2008), Front. Syst. Neurosci. 2:4, doi:10.3389/neuro.06.004.2008.
+    Walther et al. (2016), NeuroImage 137:188, doi:10.1016/j.neuroimage.2015.12.012 (crossnobis).
 
     Examples
     --------
@@ -122,14 +144,18 @@ def rdm(
     >>> rdm({"conv": array, "relu": array}).dims
     ('op', 'stimulus', 'stimulus_b')
     """
-    check_choice(metric, METRICS, "metric")
-    walk = _Walk(metric, tuple(over))
+    budget = parse_bytes(memory)
+    settings = make_settings(
+        metric, tuple(over), normalize=normalize, missing=missing, noise=noise, device=device, memory=budget
+    )
+    walk = _Walk(settings)
     activations = as_activations(source, ops)
     if isinstance(source, xr.DataArray):
         (array,) = activations.values()
         return _rdm_of_array(prepare_array(array), walk)
-    for address, array in _track(activations.items(), len(activations), progress):
-        _visit(walk, address, prepare_array(array))
+    found = _compute_here(activations, walk) if client is None else _compute_on(client, activations, walk)
+    for address, array, matrices in _track(found, len(activations), progress):
+        _record(walk, address, array, matrices)
     if walk.template is None:
         reasons = "; ".join(f"{name}: {why}" for name, why in list(walk.skipped.items())[:5])
         raise InputError(f"No operation of the source has an RDM ({reasons or 'it is empty'}).")
@@ -144,64 +170,73 @@ def _rdm_of_array(array: xr.DataArray, walk: _Walk) -> xr.DataArray:
     if refusal:
         raise InputError(f"{name} has no RDM: {refusal}.")
     check_stimuli(array, name)
-    patterns = extract_patterns(array, walk.over)
-    matrices = _compute(patterns, compute_digest(patterns), array, walk.metric)
-    _warn_undefined({name: matrices}, walk.metric, stacklevel=4)
-    template = _make_template(array, walk.over)
+    matrices = compute_matrices(array, walk.settings, {})
+    _warn_undefined({name: matrices}, walk.settings.metric, stacklevel=4)
+    template = _make_template(array, walk.settings.over)
     attrs = {"address": array.attrs.get("address", name)}
     attrs |= _shared_attrs([array.attrs]) | _describe(walk, matrices.digest)
-    return xr.DataArray(matrices.values, _square_coords(template), _square_dims(template), "rdm", attrs)
+    dims = _square_dims(template)
+    coords = _square_coords(template)
+    if matrices.counts is not None:
+        coords[walk.settings.count] = (dims, matrices.counts)
+    return xr.DataArray(matrices.values, coords, dims, "rdm", attrs)
 
 
-def _visit(walk: _Walk, address: str, array: xr.DataArray) -> None:
+def _open(activations: Activations, walk: _Walk) -> Iterator[tuple[str, xr.DataArray]]:
+    """Walk over what has patterns, brought to the stimuli of the first; note why the rest has none."""
+    for address, array in activations.items():
+        array = prepare_array(array)
+        refusal = find_refusal(array)
+        if refusal:
+            walk.skipped[address] = refusal
+        elif walk.template is None:
+            check_stimuli(array, address)
+            yield address, array
+        else:
+            yield address, _follow_template(array, address, walk)
+
+
+def _compute_here(activations: Activations, walk: _Walk) -> Iterator[tuple[str, xr.DataArray, Matrices]]:
+    for address, array in _open(activations, walk):
+        yield address, array, compute_matrices(array, walk.settings, walk.known)
+
+
+def _compute_on(
+    client: Any, activations: Activations, walk: _Walk
+) -> Iterator[tuple[str, xr.DataArray, Matrices]]:
+    """Keep two operations under way for each thread of the cluster; results come in the order of operations."""
+    room = 2 * max(1, sum(client.nthreads().values()))
+    under_way: deque[tuple[str, xr.DataArray, Any]] = deque()
+    for address, array in _open(activations, walk):
+        if walk.template is None:  # later operations must follow the first with an RDM: wait for it
+            yield (
+                address,
+                array,
+                client.submit(compute_matrices, array, walk.settings, {}, pure=False).result(),
+            )
+            continue
+        under_way.append(
+            (address, array, client.submit(compute_matrices, array, walk.settings, {}, pure=False))
+        )
+        if len(under_way) >= room:
+            address, array, future = under_way.popleft()
+            yield address, array, future.result()
+    for address, array, future in under_way:
+        yield address, array, future.result()
+
+
+def _record(walk: _Walk, address: str, array: xr.DataArray, matrices: Matrices) -> None:
     """Add the RDMs of one operation, or the reason why it has none."""
-    refusal = find_refusal(array)
-    if refusal:
-        walk.skipped[address] = refusal
+    if matrices.refusal:
+        walk.skipped[address] = matrices.refusal
         return
     if walk.template is None:
-        check_stimuli(array, address)
-    else:
-        array = _follow_template(array, address, walk)
-    patterns = extract_patterns(array, walk.over)
-    digest = compute_digest(patterns)
-    first = walk.first_with.get(digest, "")
-    if not first and is_same_for_all(patterns):
-        walk.skipped[address] = "the same for all stimuli"
-        return
-    matrices = walk.matrices[first] if first else _compute(patterns, digest, array, walk.metric)
-    if _is_empty(matrices.values):
-        walk.skipped[address] = f"every pattern is {METRICS[walk.metric].reason}"
-        return
-    if walk.template is None:
-        walk.template = _make_template(array, walk.over)
-    walk.first_with.setdefault(digest, address)
-    walk.matrices[address] = matrices
+        walk.template = _make_template(array, walk.settings.over)
+    first = walk.first_with.setdefault(matrices.digest, address)
+    walk.known.setdefault(matrices.digest, matrices)
+    walk.matrices[address] = walk.known[matrices.digest]
     walk.attrs[address] = dict(array.attrs)
-    walk.equivalent_to[address] = first
-
-
-def _compute(patterns: NDArray[Any], digest: str, array: xr.DataArray, metric: Metric) -> _Matrices:
-    *kept, n_stimuli, n_features = patterns.shape
-    stacked = patterns.reshape(-1, n_stimuli, n_features)
-    values = np.stack([compute_rdm(one, metric) for one in stacked])
-    ids = array[STIMULUS].values.tolist()
-    # Only an RDM with NaN is searched for the patterns that caused them.
-    suspects = [one for one, square in zip(stacked, values, strict=True) if np.isnan(square).any()]
-    bad = np.zeros(n_stimuli, dtype=bool)
-    for one in suspects:
-        bad |= find_undefined(one, metric)
-    return _Matrices(
-        values=values.reshape(*kept, n_stimuli, n_stimuli),
-        n_features=n_features,
-        undefined=tuple(str(ids[i]) for i in np.flatnonzero(bad)),
-        digest=digest,
-    )
-
-
-def _is_empty(values: NDArray[Any]) -> bool:
-    rows, columns = np.triu_indices(values.shape[-1], 1)
-    return bool(np.isnan(values[..., rows, columns]).all())
+    walk.equivalent_to[address] = "" if first == address else first
 
 
 def _make_template(array: xr.DataArray, over: tuple[str, ...]) -> xr.DataArray:
@@ -219,7 +254,7 @@ def _follow_template(array: xr.DataArray, address: str, walk: _Walk) -> xr.DataA
     """Bring an operation to the stimuli of the first one; kept dims must be the same."""
     assert walk.template is not None
     array = join_stimuli(walk.template, array, names=("the operations before", address))[1]
-    kept = find_kept_dims(array, walk.over)
+    kept = find_kept_dims(array, walk.settings.over)
     sizes = {dim: array.sizes[dim] for dim in kept}
     wanted = {str(dim): n for dim, n in walk.template.sizes.items() if dim != STIMULUS}
     if sizes != wanted:
@@ -239,11 +274,15 @@ def _assemble(walk: _Walk, template: xr.DataArray) -> xr.DataArray:
     coords["n_features"] = (OP, [walk.matrices[address].n_features for address in addresses])
     coords["equivalent_to"] = (OP, [walk.equivalent_to[address] for address in addresses])
     values = np.stack([walk.matrices[address].values for address in addresses])
+    dims = (OP, *_square_dims(template))
+    counts = [found.counts for found in walk.matrices.values() if found.counts is not None]
+    if counts:
+        coords[walk.settings.count] = (dims, np.stack(counts))
     digests = "".join(walk.matrices[address].digest for address in addresses)
     attrs = _shared_attrs(walk.attrs.values())
     attrs |= _describe(walk, compute_digest(np.frombuffer(digests.encode(), dtype=np.uint8)))
     attrs["skipped"] = json.dumps(walk.skipped)
-    return xr.DataArray(values, coords, (OP, *_square_dims(template)), "rdm", attrs)
+    return xr.DataArray(values, coords, dims, "rdm", attrs)
 
 
 def _square_dims(template: xr.DataArray) -> tuple[Hashable, ...]:
@@ -265,12 +304,21 @@ def _shared_attrs(all_attrs: Iterable[Mapping[Any, Any]]) -> dict[str, Any]:
 
 
 def _describe(walk: _Walk, digest: str) -> dict[str, Any]:
-    parameters = {"metric": walk.metric, "over": walk.over}
-    attrs = provenance("rdm", parameters=parameters, inputs={"source": digest})
-    return {**attrs, "metric": walk.metric, "long_name": f"{walk.metric} distance"}
+    settings = walk.settings
+    parameters = {
+        "metric": settings.metric,
+        "over": settings.over,
+        "normalize": settings.normalize,
+        "missing": settings.missing,
+    }
+    inputs = {"source": digest}
+    if settings.noise is not None:
+        inputs["noise"] = compute_digest(np.atleast_2d(np.asarray(settings.noise)))
+    attrs = provenance("rdm", parameters=parameters, inputs=inputs)
+    return {**attrs, "metric": settings.metric, "long_name": f"{settings.metric} distance"}
 
 
-def _warn_undefined(matrices: Mapping[str, _Matrices], metric: Metric, stacklevel: int = 3) -> None:
+def _warn_undefined(matrices: Mapping[str, Matrices], metric: Metric, stacklevel: int = 3) -> None:
     affected = {name: found.undefined for name, found in matrices.items() if found.undefined}
     if not affected:
         return

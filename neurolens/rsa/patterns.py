@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from neurolens.errors import InputError
+from neurolens.numerics.gram import Patterns
 from neurolens.schema import (
     MODEL,
     REGION,
@@ -28,8 +31,12 @@ KEPT_DIMS = (MODEL, REGION, SUBJECT, SESSION, RUN, TIME)  # each entry of these 
 
 
 def prepare_array(array: xr.DataArray) -> xr.DataArray:
-    """Give dims their one name and average repetitions of a stimulus."""
-    array = rename_aliases(array)
+    """Give dims their one name."""
+    return rename_aliases(array)
+
+
+def average_repetitions(array: xr.DataArray) -> xr.DataArray:
+    """Average repetitions of a stimulus, over those that are there."""
     return array.mean(REPETITION, keep_attrs=True) if REPETITION in array.dims else array
 
 
@@ -59,24 +66,114 @@ def find_kept_dims(array: xr.DataArray, over: tuple[str, ...]) -> tuple[str, ...
     return tuple(dim for dim in over if dim in array.dims)
 
 
-def extract_patterns(array: xr.DataArray, over: tuple[str, ...]) -> NDArray[Any]:
-    """Return patterns, shape (*kept dims, n_stimuli, n_features), C-contiguous; a view where possible."""
-    kept = find_kept_dims(array, over)
-    ordered = array.transpose(*kept, STIMULUS, ...)
-    shape = [array.sizes[dim] for dim in (*kept, STIMULUS)]
+def extract_patterns(array: xr.DataArray, dims: tuple[str, ...]) -> NDArray[Any]:
+    """Return patterns, shape (*dims, n_stimuli, n_features), C-contiguous; a view where possible."""
+    ordered = average_repetitions(array).transpose(*dims, STIMULUS, ...)
+    shape = [array.sizes[dim] for dim in (*dims, STIMULUS)]
     return np.ascontiguousarray(ordered.values).reshape(*shape, -1)
+
+
+class LazyPatterns:
+    """Patterns (n_stimuli, n_features) that are read, and averaged over repetitions, when they are cut.
+
+    Features are in an order of their own (the longest dim varies slowest), which no distance depends on.
+
+    Parameters
+    ----------
+    array
+        DataArray (stimulus, ...), lazy or not.
+
+    Attributes
+    ----------
+    digest
+        Of the values, once everything has been cut.
+    """
+
+    def __init__(self, array: xr.DataArray) -> None:
+        features = [dim for dim in array.dims if dim not in (STIMULUS, REPETITION)]
+        self._slowest = max(features, key=lambda dim: array.sizes[dim], default=None)
+        ordered = [STIMULUS, *([] if self._slowest is None else [self._slowest])]
+        self._array = array.transpose(*ordered, ...)
+        n_features = math.prod(array.sizes[dim] for dim in features)
+        self.shape = (array.sizes[STIMULUS], n_features)
+        self.digest = Digest(self.shape, array.dtype)
+        is_mean = REPETITION in array.dims and array.dtype.kind != "f"
+        self.dtype = np.dtype(np.float64) if is_mean else array.dtype
+        self._inner = n_features // (1 if self._slowest is None else array.sizes[self._slowest])
+
+    def __getitem__(self, key: tuple[slice, slice]) -> NDArray[Any]:
+        rows, columns = (slice(*part.indices(n)) for part, n in zip(key, self.shape, strict=True))
+        first, last = columns.start // self._inner, -(-columns.stop // self._inner)
+        chosen: dict[Hashable, slice] = {STIMULUS: rows}
+        if self._slowest is not None:
+            chosen[self._slowest] = slice(first, last)
+        read = average_repetitions(self._array.isel(chosen)).values
+        flat = np.ascontiguousarray(read).reshape(rows.stop - rows.start, -1)
+        skipped = first * self._inner
+        part = flat[:, columns.start - skipped : columns.stop - skipped]
+        self.digest.add(part, rows.start, columns.start)
+        return part
+
+    def find_chunk(self) -> tuple[int, int]:
+        """Return how many rows and columns come in one read, as far as that is known.
+
+        What is in memory is read at no cost; of what is lazy and says nothing, a whole pattern is one chunk, as
+        in a store of this package.
+        """
+        array = self._array
+        if array.chunks is None:
+            in_memory = isinstance(array.variable._data, np.ndarray)
+            return (1, 1) if in_memory else (1, self.shape[1])
+        largest = {dim: max(sizes) for dim, sizes in array.chunksizes.items()}
+        of_slowest = 1 if self._slowest is None else largest[self._slowest]
+        return largest[STIMULUS], of_slowest * self._inner
+
+
+class Digest:
+    """A 64-bit sum that tells patterns apart, whatever the order in which their parts are seen.
+
+    Value (i, j), read as an integer, counts r_i c_j times, modulo 2^64, with odd r and c from a fixed seed: one
+    changed value always shows. It is many times faster than a cryptographic hash, and no protection against
+    forgery.
+    """
+
+    def __init__(self, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
+        rng = np.random.Generator(np.random.PCG64(20_260))
+        weights = [rng.integers(2**63, size=n, dtype=np.uint64) * 2 + 1 for n in shape]
+        self._rows, self._columns = weights
+        self._left = shape[0] * shape[1]
+        self._sum = 0
+        self._kind = f"{shape} {dtype}"
+
+    def add(self, part: NDArray[Any], row: int = 0, column: int = 0) -> None:
+        """Take in a part that begins at (row, column); once everything was seen, nothing more."""
+        if self._left <= 0:
+            return
+        self._left -= part.size
+        if part.dtype.itemsize > 8:  # long doubles have bytes without meaning
+            part = part.astype(np.float64)
+        integers = np.dtype(f"u{part.dtype.itemsize}")
+        columns = self._columns[column : column + part.shape[1]]
+        step = max(1, 2**16 // max(1, part.shape[1]))
+        for start in range(0, len(part), step):
+            few = np.ascontiguousarray(part[start : start + step]).view(integers)
+            of_rows = self._rows[row + start : row + start + len(few)]
+            self._sum += int((few.astype(np.uint64, copy=False) @ columns) @ of_rows)
+
+    def hexdigest(self) -> str:
+        """Return the sum as text, together with shape and dtype."""
+        return hashlib.sha1(f"{self._kind} {self._sum % 2**64}".encode(), usedforsecurity=False).hexdigest()
 
 
 def compute_digest(patterns: NDArray[Any]) -> str:
     """Hash patterns: equal for equal values in any shape with the same number of features per stimulus."""
-    digest = hashlib.sha1(repr((patterns.shape, str(patterns.dtype))).encode(), usedforsecurity=False)
-    digest.update(patterns.data)
-    return digest.hexdigest()
+    flat = patterns.reshape(-1, patterns.shape[-1])
+    digest = Digest((flat.shape[0], flat.shape[1]), patterns.dtype)
+    digest.add(flat)
+    return f"{digest.hexdigest()}-{'x'.join(map(str, patterns.shape))}"
 
 
-def is_same_for_all(patterns: NDArray[Any]) -> bool:
+def is_same_for_all(patterns: Patterns) -> bool:
     """Whether every stimulus has the very same pattern."""
-    first = patterns[..., :1, :]
-    if not np.array_equal(first, patterns[..., 1:2, :]):  # the usual case, without reading all
-        return False
-    return bool((patterns == first).all())
+    first = patterns[:1, :]
+    return all(np.array_equal(first, patterns[i : i + 1, :]) for i in range(1, patterns.shape[0]))

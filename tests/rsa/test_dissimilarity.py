@@ -171,3 +171,165 @@ def test_attrs_are_plain_enough_for_any_file():
     attrs = nl.rdm({"a": draw()}).attrs
     assert all(isinstance(value, str | int | float) for value in attrs.values())
     assert json.loads(attrs["parameters"])["metric"] == "correlation"
+
+
+def draw_responses(n_runs=3, missing=(), dtype=float):
+    rng = np.random.default_rng(0)
+    truth = rng.standard_normal((5, 12))
+    values = (truth + rng.standard_normal((n_runs, 5, 12))).astype(dtype)
+    for run, stimulus in missing:
+        values[run, stimulus] = np.nan
+    coords = {"stimulus": IDS, "neuroid": [f"v{i}" for i in range(12)], "run": np.arange(n_runs)}
+    return xr.DataArray(values, coords, ("run", "stimulus", "neuroid"))
+
+
+def draw_residuals(subject=None):
+    values = np.random.default_rng(1).standard_normal((2, 30, 12)) * np.linspace(0.5, 2, 12)
+    coords = {"neuroid": [f"v{i}" for i in range(12)]}
+    return xr.DataArray(values, coords, ("run", "time", "neuroid"))
+
+
+def test_crossnobis_uses_runs_and_counts_them():
+    array, covariance = draw_responses(missing=[(0, 1)]), nl.rsa.noise_covariance(draw_residuals())
+    got = nl.rdm(array, metric="crossnobis", noise=covariance)
+    assert got.dims == ("stimulus", "stimulus_b")
+    assert got.n_runs.sel(stimulus="dog").values.tolist() == [2] * 5
+    assert int(got.n_runs.sel(stimulus="cat", stimulus_b="cow")) == 3
+    precision = np.linalg.inv(covariance.values)
+    first, second = (array.sel(stimulus=s).values for s in ("cat", "cow"))
+    d = first - second
+    want = np.mean([d[i] @ precision @ d[j] for i in range(3) for j in range(3) if i != j]) / 12
+    assert float(got.sel(stimulus="cat", stimulus_b="cow")) == pytest.approx(want, abs=1e-10)
+    assert nl.rdm({"V1": array}, metric="crossnobis").n_runs.dims == ("op", "stimulus", "stimulus_b")
+
+
+def test_crossnobis_keeps_subjects_each_with_its_own_noise():
+    subjects = xr.concat([draw_responses(), 2 * draw_responses()], "subject").assign_coords(
+        subject=["a", "b"]
+    )
+    residuals = xr.concat([draw_residuals() * 2, draw_residuals()], "subject").assign_coords(
+        subject=["b", "a"]
+    )
+    covariance = nl.rsa.noise_covariance(residuals)
+    assert covariance.dims == ("subject", "neuroid", "neuroid_b")
+    got = nl.rdm(subjects, metric="crossnobis", noise=covariance)
+    assert got.dims == ("subject", "stimulus", "stimulus_b")
+    np.testing.assert_allclose(got.sel(subject="a"), got.sel(subject="b"), atol=1e-10)
+    with pytest.raises(LabelError, match="noise has no entry 'b' on 'subject'"):
+        nl.rdm(subjects, metric="crossnobis", noise=covariance.sel(subject=["a"]))
+
+
+def test_noise_is_matched_by_neuroid():
+    array, covariance = draw_responses().isel(run=0), nl.rsa.noise_covariance(draw_residuals(), method="full")
+    want = nl.rdm(array, metric="mahalanobis", noise=covariance)
+    order = np.random.default_rng(2).permutation(12)
+    shuffled = covariance.isel(neuroid=order, neuroid_b=order)
+    np.testing.assert_allclose(nl.rdm(array, metric="mahalanobis", noise=shuffled), want, rtol=1e-12)
+    np.testing.assert_allclose(nl.rdm(array, metric="mahalanobis", noise=covariance.values), want, rtol=1e-12)
+    variances = xr.DataArray(np.diag(covariance), {"neuroid": covariance.neuroid}, ("neuroid",))
+    diagonal = nl.rsa.noise_covariance(draw_residuals(), method="diagonal")
+    got = nl.rdm(array, metric="mahalanobis", noise=variances)
+    np.testing.assert_allclose(got, nl.rdm(array, metric="mahalanobis", noise=diagonal), rtol=1e-12)
+    with pytest.raises(LabelError, match="lacks the neuroids 'v3'"):
+        nl.rdm(array, metric="mahalanobis", noise=covariance.drop_sel(neuroid="v3", neuroid_b="v3"))
+
+
+def test_a_noise_covariance_removes_the_mean_of_each_run_as_rsatoolbox_does():
+    noise = pytest.importorskip("rsatoolbox.data.noise")
+    residuals = draw_residuals() + xr.DataArray([0.0, 50.0], dims="run")
+    measured = residuals.values.transpose(0, 2, 1).copy()  # condition, channel, observation
+    want = noise._estimate_covariance(measured, 58, "shrinkage_diag")  # its own count differs
+    np.testing.assert_allclose(nl.rsa.noise_covariance(residuals), want, atol=1e-10)
+
+
+def test_poisson_and_normalized_metrics_reach_the_labelled_layer():
+    rates = np.abs(draw())
+    assert float(nl.rdm(rates, metric="poisson")[0, 1]) > 0
+    got = nl.rdm(rates, metric="sqeuclidean", normalize="features")
+    np.testing.assert_allclose(got, scipy_rdm(rates.values, "sqeuclidean") / 36, rtol=1e-9)
+    assert json.loads(got.attrs["parameters"])["normalize"] == "features"
+
+
+def test_missing_features_are_left_out_pair_by_pair():
+    array = draw()
+    array[1, 0] = np.nan
+    with pytest.warns(NeurolensWarning, match="'dog'"):
+        strict = nl.rdm({"V1": array})
+    assert np.isnan(strict.sel(op="V1", stimulus="dog", stimulus_b="cat"))
+    got = nl.rdm({"V1": array}, missing="pairwise")
+    assert got.n_common.sel(op="V1", stimulus="dog").values.tolist() == [27] * 5
+    want = pdist(array.values[:2, 1:].reshape(2, -1), "correlation")[0]
+    assert float(got.sel(op="V1", stimulus="cat", stimulus_b="dog")) == pytest.approx(want, abs=1e-10)
+
+
+@pytest.mark.parametrize("metric", ["correlation", "cosine", "sqeuclidean"])
+@pytest.mark.parametrize("lazy", ["memory", "store", "dask"])
+def test_what_exceeds_the_memory_is_read_in_parts(tmp_path, lazy, metric):
+    rng = np.random.default_rng(0)
+    values = (rng.standard_normal((2, 30, 8, 40)) + 20).astype(np.float32)
+    ids = [f"im{i}" for i in range(30)]
+    array = xr.DataArray(values, {"stimulus": ids}, ("subject", "stimulus", "channel", "x"), name="V1")
+    want = nl.rdm({"V1": array, "copy": array}, metric=metric)
+    if lazy == "store":
+        path, form = tmp_path / "a.zarr", {"zarr_format": 3, "consolidated": False}
+        array.drop_vars("stimulus").to_dataset().to_zarr(path, **form)
+        array = xr.open_dataset(path, engine="zarr", chunks=None, **form).V1.assign_coords(stimulus=ids)
+    if lazy == "dask":
+        array = array.chunk({"stimulus": 7, "x": 10})
+    got = nl.rdm({"V1": array, "copy": array}, metric=metric, memory=20_000)
+    assert got.equivalent_to.values.tolist() == ["", "V1"]
+    np.testing.assert_allclose(got, want, rtol=2e-4)
+    assert got.attrs["skipped"] == "{}"
+
+
+def test_repetitions_are_averaged_as_they_are_read():
+    responses = draw(0, (5, 3, 400), ("stimulus", "repetition", "neuroid"))
+    want = nl.rdm(responses)
+    np.testing.assert_allclose(nl.rdm(responses, memory=9000), want, rtol=1e-9)
+
+
+def test_parts_name_what_has_no_distance_and_skip_what_never_changes():
+    array = draw(0, (5, 400), ("stimulus", "unit"))
+    array[1] = np.nan
+    same = array * 0 + array.isel(stimulus=0, drop=True)
+    same[1] = same[0]
+    with pytest.warns(NeurolensWarning, match="conv: 'dog'"):
+        got = nl.rdm({"same": same, "conv": array}, memory=9000)
+    assert json.loads(got.attrs["skipped"]) == {"same": "the same for all stimuli"}
+
+
+def test_workers_give_the_same_numbers(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    arrays = {f"layer{i}": draw(i) for i in range(5)}
+    arrays["view"] = arrays["layer2"].copy()
+    arrays["constant"] = xr.ones_like(draw())
+    arrays = {"weight": xr.DataArray(np.ones((2, 2)), dims=("a", "b")), **arrays}
+    with (
+        distributed.LocalCluster(1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        got = nl.rdm(arrays, client=client)
+    xr.testing.assert_identical(got, nl.rdm(arrays))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"metric": "mahalanobis"}, InputError, "noise_covariance"),
+        ({"metric": "crossnobis"}, LabelError, "'run'"),
+        ({"missing": "pair"}, InputError, "'pairwise'"),
+        ({"metric": "poisson", "missing": "pairwise"}, InputError, "no meaning for metric='poisson'"),
+        ({"memory": "lots"}, InputError, "lots"),
+        ({"noise": np.eye(36)}, InputError, "no meaning for metric='correlation'"),
+        ({"normalize": "features"}, InputError, "'sqeuclidean' only"),
+        ({"metric": "mahalanobis", "noise": np.eye(3)}, InputError, "36 features"),
+    ],
+)
+def test_options_without_an_answer_are_refused(options, error, says):
+    with pytest.raises(error, match=says):
+        nl.rdm(draw(), **options)
+
+
+def test_one_run_is_too_few():
+    with pytest.raises(InputError, match="at least 2; there are 1"):
+        nl.rdm(draw_responses(n_runs=1), metric="crossnobis")

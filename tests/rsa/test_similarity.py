@@ -26,10 +26,12 @@ def upper(rdm):
 
 
 SCIPY = {
+    "kendall-tau-a": stats.kendalltau,
+    "kendall-tau-b": stats.kendalltau,
     "spearman": stats.spearmanr,
     "rho-a": stats.spearmanr,
     "pearson": stats.pearsonr,
-}  # rho-a: no ties here
+}  # no ties here: variants agree
 
 
 @pytest.mark.parametrize("method", SCIPY)
@@ -59,6 +61,8 @@ def test_equals_rsatoolbox():
         ("cosine", "cosine"),
         ("rho-a", "rho-a"),
         ("kendall-tau-a", "tau-a"),
+        ("whitened-pearson", "corr_cov"),
+        ("whitened-cosine", "cosine_cov"),
     ):
         want = toolbox.compare(*theirs, method=name)
         np.testing.assert_allclose(nl.compare_rdms(left, right, method=ours), want, atol=1e-10)
@@ -124,3 +128,127 @@ def test_an_asymmetric_or_oddly_labelled_matrix_is_no_rdm():
         nl.compare_rdms(draw_rdms().isel(stimulus_b=slice(None, None, -1)), draw_rdms())
     with pytest.raises(LabelError, match="stimulus_b"):
         nl.compare_rdms(draw_rdms().isel(stimulus_b=0), draw_rdms())
+
+
+def draw_covariance(n_stimuli=8, ids=IDS, seed=3):
+    half = np.random.default_rng(seed).standard_normal((n_stimuli, 20))
+    ids = ids[:n_stimuli]
+    values = half @ half.T / 20
+    return xr.DataArray(values, {"stimulus": ids, "stimulus_b": ids}, ("stimulus", "stimulus_b"))
+
+
+def whitened_cosine(a, b, covariance, kept=slice(None)):
+    """With V written out."""
+    n = len(covariance)
+    rows, columns = np.triu_indices(n, 1)
+    contrasts = (np.eye(n)[rows] - np.eye(n)[columns])[kept]
+    inverse = np.linalg.inv((contrasts @ covariance @ contrasts.T) ** 2)
+    return a @ inverse @ b / np.sqrt((a @ inverse @ a) * (b @ inverse @ b))
+
+
+def test_a_covariance_is_joined_by_label():
+    ops, brain, covariance = draw_rdms(op=["a", "b"]), draw_rdms(1), draw_covariance()
+    want = [whitened_cosine(upper(op), upper(brain), covariance.values) for op in ops]
+    order = [3, 1, 0, 7, 2, 6, 5, 4]
+    shuffled = covariance.isel(stimulus=order, stimulus_b=order)
+    for given in (covariance, covariance.values, shuffled):
+        got = nl.compare_rdms(ops, brain, method="whitened-cosine", covariance=given)
+        np.testing.assert_allclose(got, want, atol=1e-12)
+
+
+def test_whitening_leaves_out_whole_stimuli_and_knows_their_covariance():
+    a, b, covariance = draw_rdms(), draw_rdms(1), draw_covariance()
+    keep = IDS[1:]
+    got = nl.compare_rdms(
+        without(a, "im0"), without(b, "im0"), method="whitened-pearson", covariance=covariance
+    )
+    cut = [x.sel(stimulus=keep, stimulus_b=keep) for x in (a, b, covariance)]
+    want = nl.compare_rdms(*cut[:2], method="whitened-pearson", covariance=cut[2])
+    assert float(got) == pytest.approx(float(want), abs=1e-12)
+
+
+def test_whitening_of_single_missing_pairs_uses_their_part_of_v():
+    a, b, covariance = draw_rdms(), draw_rdms(1), draw_covariance()
+    for rdm in (a, b):
+        rdm[0, 1] = rdm[1, 0] = np.nan
+    kept = np.arange(28) != 0
+    got = nl.compare_rdms(a, b, method="whitened-cosine", covariance=covariance)
+    want = whitened_cosine(upper(a)[kept], upper(b)[kept], covariance.values, kept)
+    assert float(got) == pytest.approx(want, abs=1e-12)
+
+
+def test_controls_come_as_one_or_many_and_are_joined_by_label():
+    a, b, pixels, gabor = (draw_rdms(seed) for seed in range(4))
+    order = [3, 1, 0, 7, 2, 6, 5, 4]
+    both = {"pixels": pixels, "gabor": gabor.isel(stimulus=order, stimulus_b=order)}
+    got = nl.compare_rdms(a, b, method="pearson", control=both)
+    design = np.column_stack([np.ones(28), upper(pixels), upper(gabor)])
+    left, right = (upper(x) - design @ np.linalg.lstsq(design, upper(x), rcond=None)[0] for x in (a, b))
+    assert float(got) == pytest.approx(stats.pearsonr(left, right).statistic, abs=1e-10)
+    stacked = xr.concat([pixels, gabor], "kind")
+    for given in ([pixels, gabor], stacked):
+        assert float(nl.compare_rdms(a, b, method="pearson", control=given)) == pytest.approx(float(got))
+    semi = nl.compare_rdms(a, b, method="pearson", control=both, control_of="rdms")
+    assert float(semi) == pytest.approx(stats.pearsonr(left, upper(b)).statistic, abs=1e-10)
+    assert got.attrs["long_name"].startswith("partial")
+
+
+def test_within_compares_pairs_of_one_category():
+    kinds = np.array(["face", "house"] * 4)
+    a, b = draw_rdms(op=["a", "b"]), draw_rdms(1).assign_coords(kind=("stimulus", kinds))
+    rows, columns = np.triu_indices(8, 1)
+    same = kinds[rows] == kinds[columns]
+    for left, right in ((a, b), (b, a)):
+        got = nl.compare_rdms(left, right, method="spearman", within="kind")
+        want = [stats.spearmanr(upper(op)[same], upper(b)[same]).statistic for op in a]
+        np.testing.assert_allclose(got, want, atol=1e-12)
+        assert got.attrs["n_pairs"] == same.sum()
+    got = nl.compare_rdms(a, b, method="whitened-cosine", within="kind")
+    want = [whitened_cosine(upper(op)[same], upper(b)[same], np.eye(8), same) for op in a]
+    np.testing.assert_allclose(got, want, atol=1e-12)
+
+
+def test_rdms_over_many_dims_meet_at_once():
+    models = draw_rdms(op=["a", "b"], **{"pass": [1, 2, 3]})
+    brains = draw_rdms(1, subject=["s1", "s2"], time=[0.1, 0.2, 0.3])
+    got = nl.compare_rdms(models, brains, method="whitened-cosine")
+    assert got.dims == ("op", "pass", "subject", "time")
+    one = nl.compare_rdms(
+        models.sel(op="b").isel({"pass": 2}), brains.sel(subject="s2", time=0.1), method="whitened-cosine"
+    )
+    assert float(got.sel(op="b", subject="s2", time=0.1).isel({"pass": 2})) == pytest.approx(
+        float(one), abs=1e-14
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"method": "spearman", "covariance": np.eye(8)}, InputError, "no meaning for method='spearman'"),
+        ({"method": "whitened-cosine", "covariance": np.eye(7)}, InputError, r"shape \(7, 7\); rdms have 8"),
+        ({"method": "whitened-cosine", "covariance": np.ones((8, 8))}, InputError, "cannot be inverted"),
+        (
+            {"method": "whitened-cosine", "covariance": draw_covariance(5)},
+            LabelError,
+            "covariance lacks.*'im5'",
+        ),
+        ({"control": draw_rdms(2, 5)}, LabelError, "control lacks the stimuli 'im5'"),
+        ({"control": []}, InputError, "empty"),
+        ({"control": [np.eye(8)]}, InputError, "control 0 is a ndarray"),
+        ({"control_of": "rdms"}, InputError, "give control="),
+        ({"control": draw_rdms(2), "control_of": "left"}, InputError, "'reference'"),
+        ({"control": draw_rdms(2), "method": "kendall-tau-b"}, InputError, "no partial form"),
+        ({"within": "kind"}, LabelError, "no coord of 'stimulus'"),
+        ({"method": "whitened_cosine"}, InputError, "Did you mean 'whitened-cosine'"),
+    ],
+)
+def test_options_without_an_answer_are_refused(options, error, says):
+    with pytest.raises(error, match=says):
+        nl.compare_rdms(draw_rdms(), draw_rdms(1), **options)
+
+
+def test_three_stimuli_are_the_fewest():
+    small = draw_rdms(n_stimuli=3)
+    assert np.isfinite(float(nl.compare_rdms(small, draw_rdms(1, 3))))
+    with pytest.raises(InputError, match="at least 3 pairs of stimuli; 1 are left"):
+        nl.compare_rdms(draw_rdms(n_stimuli=2), draw_rdms(1, 2))
