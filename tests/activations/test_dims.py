@@ -98,6 +98,78 @@ def test_multihead_attention(stimulus_first, weights):
     assert dims[inside + "linear_1"] == ("token", "feature")
 
 
+class Recurrent(nn.Module):
+    """A recurrent layer that wants (token, stimulus, feature), between two that want the stimulus first."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.first = nn.Linear(8, 6)
+        self.layer = kind(6, 4, bidirectional=True)
+        self.last = nn.Linear(8, 3)
+
+    def forward(self, x):
+        y, _ = self.layer(self.first(x).transpose(0, 1))
+        return self.last(y.transpose(0, 1)).mean(1)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(nn.LSTM, "lstm"), (nn.GRU, "gru"), (nn.RNN, "rnn_tanh")])
+def test_a_recurrent_layer_whose_stimulus_is_second(kind, name):
+    model = Recurrent(kind)
+    dims = find_dims(model, TOKENS)
+    for address in ("first.linear", "transpose", f"layer.{name}[0]", "transpose_1", "last.linear"):
+        assert dims[address] == ("token", "feature"), address
+    assert dims[f"layer.{name}[1]"] == ("axis_1", "feature")  # directions
+    assert dims["mean"] == ("feature",)
+    acts = stream(model, Stimuli.from_array(TOKENS, ids=list("abc")), progress=False)
+    inside = acts[f"layer.{name}[0]"]
+    assert inside.dims == ("stimulus", "token", "feature")
+    with torch.no_grad():  # the layer alone, on one stimulus at a time
+        for k, stimulus in enumerate(inside.stimulus.values):
+            alone = model.layer(model.first(TOKENS[k : k + 1]).transpose(0, 1))[0][:, 0]
+            torch.testing.assert_close(torch.tensor(inside.sel(stimulus=stimulus).values), alone)
+
+
+class Branching(nn.Module):
+    """Bright images take a convolution, dark ones a pooling: its graph differs between stimuli."""
+
+    def __init__(self):
+        super().__init__()
+        self.bright, self.dark = nn.Conv2d(3, 4, 3), nn.MaxPool2d(2)
+        self.scale = nn.Parameter(torch.rand(3, 1, 1))
+
+    def forward(self, x):
+        x = x * self.scale.exp()
+        return self.bright(x) if bool((x.mean((1, 2, 3)) > 0).all()) else self.dark(x)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_model_whose_graph_differs_between_stimuli_has_the_dims_of_its_branch(sign):
+    dims = find_dims(Branching(), sign * (IMAGES + 0.1))
+    assert dims["bright.conv2d" if sign > 0 else "dark.max_pool2d"] == SPACE
+    assert dims["mul"] == SPACE
+    assert dims["exp"] == ("axis_1", "axis_2", "axis_3")  # of the parameters: static
+
+
+def test_a_detection_model_names_what_has_stimuli_and_gives_the_reason_for_the_rest():
+    model = models.detection.fasterrcnn_mobilenet_v3_large_320_fpn(
+        weights=None,
+        weights_backbone=None,
+        num_classes=3,
+        min_size=64,
+        max_size=64,
+        rpn_post_nms_top_n_test=5,
+    ).eval()
+    images = Stimuli.from_array(torch.rand(2, 3, 64, 64), ids=["a", "b"])
+    acts = stream(lambda x: model(list(x)), images, progress=False)
+    layouts = acts.run.layouts
+    backbone = [a for a in layouts if ".body." in a and a.endswith("conv2d")]
+    assert len(backbone) > 40
+    assert all(layouts[a].dims == SPACE and not layouts[a].is_static for a in backbone)
+    boxes = [a for a in acts.run.left_out if ".nms" in a or "roi_align" in a]
+    assert boxes
+    assert all(acts.run.left_out.values())
+
+
 def explicit_attention(x):
     q, k, v = x.repeat(1, 1, 3).reshape(*x.shape[:2], 3, 2, 4).permute(2, 0, 3, 1, 4)
     weights = (q @ k.transpose(-2, -1)).softmax(-1)
