@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 from scipy.spatial.distance import pdist, squareform
 
-from neurolens.errors import InputError, LabelError
+from neurolens.errors import InputError, LabelError, NeurolensWarning
 from neurolens.rsa import noise_ceiling
 
 
@@ -32,8 +32,51 @@ def test_sessions_are_averaged_and_left_out_together():
     assert "rho-a" in got.attrs["ceiling_kind"]
 
 
-def test_one_subject_has_none():
-    assert np.isnan(noise_ceiling(draw_sessions(n_subjects=1)).ceiling_high)
+def test_one_subject_with_one_measurement_has_none():
+    assert np.isnan(noise_ceiling(draw_sessions(n_subjects=1, n_sessions=1)).ceiling_high)
+
+
+def test_one_subject_has_the_reliability_of_its_sessions():
+    rdms = draw_sessions(n_subjects=1, n_sessions=4)
+    got = noise_ceiling(rdms, method="pearson")
+    vectors = [squareform(one, checks=False) for one in rdms.values[0]]
+    halves = [((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2))]
+    means = [[np.mean([vectors[i] for i in half], axis=0) for half in pair] for pair in halves]
+    r = np.mean([np.corrcoef(*pair)[0, 1] for pair in means])
+    assert float(got.ceiling_low) == pytest.approx(2 * r / (1 + r))
+    assert float(got.ceiling_high) == pytest.approx(np.sqrt(2 * r / (1 + r)))
+    assert "4 sessions" in got.attrs["ceiling_kind"]
+    np.testing.assert_allclose(
+        noise_ceiling(rdms.isel(subject=0), method="pearson").ceiling_low, got.ceiling_low
+    )
+
+
+def test_split_halves_estimate_the_similarity_with_the_truth():
+    rng = np.random.default_rng(1)
+    n_pairs, n_runs = 4950, 6
+    truth = rng.standard_normal(n_pairs)
+    runs = np.stack([squareform(truth + 2 * rng.standard_normal(n_pairs)) for _ in range(n_runs)])
+    rdms = xr.DataArray(
+        runs, {"stimulus": range(100), "stimulus_b": range(100)}, ("run", "stimulus", "stimulus_b")
+    )
+    got = noise_ceiling(rdms, method="pearson")
+    reached = np.corrcoef(truth, squareform(runs.mean(axis=0), checks=False))[0, 1]
+    assert float(got.ceiling_high) == pytest.approx(reached, abs=0.02)
+
+
+def test_a_negative_reliability_has_no_ceiling():
+    rdms = draw_sessions(n_subjects=1, n_sessions=2).isel(subject=0)
+    opposed = rdms.copy(data=np.stack([rdms[0], (rdms[0].max() - rdms[0]) * (1 - np.eye(9))]))
+    with pytest.warns(NeurolensWarning, match="do not agree"):
+        got = noise_ceiling(opposed, method="pearson")
+    assert np.isnan(got.ceiling_high)
+
+
+def test_cosines_have_no_reliability_by_halves():
+    with pytest.raises(InputError, match="choose a correlation"):
+        noise_ceiling(draw_sessions(n_subjects=1), method="cosine")
+    with pytest.raises(InputError, match="nothing is split"):
+        noise_ceiling(draw_sessions(), n_splits=10)
 
 
 def test_what_cannot_be_pooled_is_refused():
