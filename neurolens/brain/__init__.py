@@ -1,6 +1,8 @@
 """Brain data: from the files of a laboratory to labelled responses, and how reliable they are."""
 
+from neurolens.brain.files import read_responses
 from neurolens.brain.imported import read_betas, read_glmsingle
+from neurolens.brain.interop import from_brainscore, from_mne, from_rsatoolbox, to_brainscore, to_rsatoolbox
 from neurolens.brain.regions import label_regions, region_masks, split_regions
 from neurolens.brain.reliability import (
     estimate_ncsnr,
@@ -28,17 +30,23 @@ __all__ = [
     "explainable_variance",
     "fit_betas",
     "flatten_repetitions",
+    "from_brainscore",
+    "from_mne",
+    "from_rsatoolbox",
     "label_regions",
     "ncsnr_ceiling",
     "noise_ceiling",
     "read_betas",
     "read_bold",
     "read_glmsingle",
+    "read_responses",
     "region_masks",
     "responses",
     "select_reliable",
     "split_half",
     "split_regions",
     "stack_repetitions",
+    "to_brainscore",
     "to_nifti",
+    "to_rsatoolbox",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from neurolens.brain.events import Events, read_events
 from neurolens.brain.extras import import_extra
 from neurolens.brain.repetitions import stack_repetitions
 from neurolens.brain.runs import check_series, iterate_runs, repetition_time
-from neurolens.errors import InputError, check_choice
+from neurolens.errors import InputError, NeurolensWarning, check_choice
 from neurolens.schema import NEUROID, PRESENTATION, RUN, STIMULUS, TIME, hash_array, provenance
 
 __all__ = ["average_blocks", "fit_betas"]
@@ -133,6 +134,11 @@ def fit_betas(
     InputError
         As `read_events`; also if a run has no more volumes than its model has regressors.
 
+    Warns
+    -----
+    NeurolensWarning
+        If nilearn says something of a model, such as that its regressors depend on each other.
+
     References
     ----------
     Mumford et al., NeuroImage 2012, doi:10.1016/j.neuroimage.2011.08.076.
@@ -188,18 +194,23 @@ class _Run:
     def fit(self, events: pd.DataFrame) -> tuple[list[str], NDArray[np.float64]]:
         """Return the names of the model's regressors and their betas (regressor, voxel)."""
         glm = import_extra("nilearn.glm.first_level")
-        matrix = glm.make_first_level_design_matrix(
-            self.seconds,
-            events[["onset", "duration", "trial_type"]],
-            add_regs=self.confounds,
-            **self.design,
-        )
+        with warnings.catch_warnings(record=True) as complaints:
+            warnings.simplefilter("always")
+            matrix = glm.make_first_level_design_matrix(
+                self.seconds,
+                events[["onset", "duration", "trial_type"]],
+                add_regs=self.confounds,
+                **self.design,
+            )
         if len(matrix) <= matrix.shape[1]:
             raise InputError(
                 f"Run {self.run!r} has {len(matrix)} volumes, but its model has {matrix.shape[1]} regressors, so "
                 "that it would fit anything. Use fewer: another method, fewer delays or confounds, or a lower "
                 "high_pass."
             )
+        for complaint in complaints:
+            message = f"The model of run {self.run!r}: {complaint.message}"
+            warnings.warn(message, NeurolensWarning, stacklevel=5)
         labels, results = glm.run_glm(self.values, matrix.values, noise_model=self.noise_model)
         betas = np.empty((matrix.shape[1], self.values.shape[1]))
         for label, result in results.items():
