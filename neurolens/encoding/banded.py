@@ -67,7 +67,7 @@ class BandedRidge(LinearEstimator):
     --------
     >>> import numpy as np
     >>> X = np.random.default_rng(0).normal(size=(60, 8))
-    >>> model = BandedRidge(bands=list("aaaabbbb"), n_iter=10).fit(X, X[:, :2] + 0.1 * X[:, 2:4])
+    >>> model = BandedRidge(bands=list("aaaabbbb"), alphas=0.01, n_iter=10).fit(X, X[:, :2] + 0.1 * X[:, 2:4])
     >>> model.band_names_, bool((model.share_[0] > 0.5).all())
     (['a', 'b'], True)
     """

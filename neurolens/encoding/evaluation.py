@@ -28,7 +28,7 @@ from neurolens.encoding.spreading import Found, score_operations
 from neurolens.errors import InputError, NeurolensWarning, check_choice, list_names
 from neurolens.schema import FOLD, NEUROID, OP, provenance
 
-__all__ = ["ask", "encode"]
+__all__ = ["Join", "ask", "encode", "label_scores"]
 
 Join = Literal["exact", "inner"]
 
@@ -143,7 +143,7 @@ def encode(
     )
     found = score_operations(as_activations(source), question, progress=progress, client=client)
     _check_scores(found, question)
-    result = _label_scores(found, question)
+    result = label_scores(found, question)
     if predictions:
         result = label_predictions(result, found, question.recordings)
     result.attrs |= found.attrs | {"skipped": json.dumps(found.skipped)}
@@ -218,8 +218,8 @@ def _check_scores(found: Found, question: Question) -> None:
     warn_edge(n_edge, len(found.scores) * n_fits, stacklevel=4)
 
 
-def _label_scores(found: Found, question: Question) -> xr.Dataset:
-    """Give the tables their dims, coords and attrs."""
+def label_scores(found: Found, question: Question) -> xr.Dataset:
+    """Give the tables of `encode` their dims, coords and attrs."""
     described = [scores.described or {} for scores in found.scores.values()]
     coords: dict[str, Any] = {OP: list(found.scores), FOLD: np.arange(len(found.plans[0].folds))}
     coords |= {name: (OP, [known[name] for known in described]) for name in described[0]}

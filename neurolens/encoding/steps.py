@@ -79,6 +79,11 @@ class Delay(_Step):
     def __init__(self, delays: Sequence[int] = (1, 2, 3, 4)) -> None:
         self.delays = delays
 
+    @property
+    def n_lags(self) -> int:
+        """How many rows a single row reaches, itself included."""
+        return max(0, *self.delays) + 1
+
     def transform(self, X: ArrayLike, groups: ArrayLike | None = None) -> FloatArray:
         """Lay delayed copies side by side.
 
@@ -125,6 +130,11 @@ class HRF(_Step):
     def __init__(self, t_r: float = 2.0, model: HRFModel = "glover") -> None:
         self.t_r = t_r
         self.model = model
+
+    @property
+    def n_lags(self) -> int:
+        """How many rows a single row reaches, itself included."""
+        return len(_find_response(self.model, self.t_r))
 
     def transform(self, X: ArrayLike, groups: ArrayLike | None = None) -> FloatArray:
         """Convolve each feature.

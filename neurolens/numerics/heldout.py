@@ -3,8 +3,9 @@
 Responses are permuted, or stimuli resampled, within each test fold, with the predictions as they are: nothing
 is fitted again. Where stimuli of one fold train the model of another and the other way round (K-fold), every
 pair of stimuli enters the mean over folds twice, in both roles, and under the null the two are the same number.
-Held-out resampling treats them as two: it misses half the variance. `count_reuse` is the share of such pairs,
-and deviations are multiplied by ``sqrt(1 + reuse)``.
+Held-out resampling treats them as two: it misses up to half the variance (raw, .09-.12 false positives at .05).
+`count_reuse` is the share of such pairs, and deviations are multiplied by ``sqrt(1 + reuse)``, which is exact for
+one fixed split and, as folds are not quite alike, a little conservative for K-fold.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ __all__ = [
     "count_reuse",
     "draw_bootstraps",
     "draw_orders",
-    "permute_scores",
+    "permute_correlations",
     "score_folds",
 ]
 
@@ -154,8 +155,8 @@ def score_folds(observed: Table, predicted: Table, fold_of: Labels, score: str) 
     return scores
 
 
-def permute_scores(observed: Table, predicted: Table, fold_of: Labels, orders: Indices, score: str) -> Table:
-    """Score predictions against responses whose stimuli have changed places.
+def permute_correlations(observed: Table, predicted: Table, fold_of: Labels, orders: Indices) -> Table:
+    """Correlate predictions with responses whose stimuli have changed places.
 
     Parameters
     ----------
@@ -165,29 +166,21 @@ def permute_scores(observed: Table, predicted: Table, fold_of: Labels, orders: I
         Array, shape (n_stimuli,): the fold that tests each stimulus.
     orders
         Array, shape (n_orders, n_stimuli), within folds: from `draw_orders`.
-    score
-        "pearson", "r2" or "signed_r2".
 
     Returns
     -------
     array, shape (n_orders, n_neuroids), float64
-        Means over folds.
+        Pearson r within folds, averaged over folds; NaN where a side does not vary in some fold.
     """
     null = np.empty((len(orders), observed.shape[1]))
     folds = [np.flatnonzero(fold_of == fold) for fold in np.unique(fold_of)]
     for start in range(0, observed.shape[1], _COLUMNS):
         columns = slice(start, start + _COLUMNS)
-        measured, made, constant = _standardise(
-            observed[:, columns], predicted[:, columns], folds, score == "r2"
-        )
+        measured, made = (_normalise(part[:, columns], folds) for part in (observed, predicted))
         buffer = np.empty_like(measured)
         for row, order in enumerate(orders):
             np.take(measured, order, axis=0, out=buffer, mode="clip")
-            if score == "signed_r2":
-                r = np.stack([np.einsum("ij,ij->j", made[rows], buffer[rows]) for rows in folds])
-                null[row, columns] = (r * np.abs(r)).mean(axis=0)
-            else:
-                null[row, columns] = constant + np.einsum("ij,ij->j", made, buffer) / len(folds)
+            null[row, columns] = np.einsum("ij,ij->j", made, buffer) / len(folds)
     return null
 
 
@@ -239,26 +232,15 @@ def _families(fold_of: Labels, blocks: Labels) -> list[Indices]:
     return [np.stack(family) for family in families.values()]
 
 
-def _standardise(
-    observed: Table, predicted: Table, folds: list[Indices], about_observed: bool
-) -> tuple[Table, Table, Table]:
-    """Bring both sides to where a fold's score is `constant` plus an inner product of rows.
-
-    For r: unit vectors. For r2 (`about_observed`): ``1 - (SST + |p|² - 2 <y, p>) / SST`` about the test mean.
-    """
-    measured, made = np.empty_like(observed), np.empty_like(predicted)
-    constant = np.zeros(observed.shape[1])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for rows in folds:
-            y = observed[rows] - observed[rows].mean(axis=0)
-            centre = observed[rows].mean(axis=0) if about_observed else predicted[rows].mean(axis=0)
-            x = predicted[rows] - centre
-            norm_y, norm_x = (np.sqrt(np.square(part).sum(axis=0)) for part in (y, x))
-            measured[rows] = y / norm_y
-            made[rows] = 2 * x / norm_y if about_observed else x / norm_x
-            if about_observed:
-                constant -= np.square(norm_x / norm_y) / len(folds)
-    return measured, made, constant
+def _normalise(values: Table, folds: list[Indices]) -> Table:
+    """Centre columns within each fold and bring them to length 1 there; NaN where they do not vary."""
+    unit = np.empty(values.shape)
+    for rows in folds:
+        part = values[rows] - values[rows].mean(axis=0)
+        size = np.abs(values[rows]).max(axis=0)
+        norm = np.sqrt(np.square(part).sum(axis=0))
+        unit[rows] = part / np.where(norm > 1e-12 * size, norm, np.nan)
+    return unit
 
 
 def _pearson(y: Table, x: Table, yy: Table, xx: Table, xy: Table) -> Table:
