@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ class Layout:
     """How the tensors of one address become one array.
 
     `dims` and `shape` are those of the array without `stimulus`; `axes` says where the stimuli of each pass are.
+    `labels` are coords in xarray's form, beside or in place of the integers that count along each dim.
     """
 
     address: str
@@ -37,6 +38,7 @@ class Layout:
     dtype: torch.dtype
     axes: tuple[StimulusAxis, ...]
     attrs: Mapping[str, Any]
+    labels: Mapping[str, tuple[str, np.ndarray[Any, Any]]] = field(default_factory=dict)
 
     @property
     def is_static(self) -> bool:
@@ -275,12 +277,13 @@ def stored_dtype(dtype: torch.dtype, cast: np.dtype[Any] | None = None) -> np.dt
     return cast if cast is not None and own.kind == "f" else own
 
 
-def dim_coords(layout: Layout) -> dict[str, np.ndarray[Any, Any]]:
-    """Return integer labels for every dim but the stimulus; passes count from 1, as in addresses."""
-    return {
-        dim: np.arange(1, size + 1) if dim == PASS else np.arange(size)
+def dim_coords(layout: Layout) -> dict[str, tuple[str, np.ndarray[Any, Any]]]:
+    """Return labels for every dim but the stimulus: integers unless the layout has others; passes count from 1."""
+    counted = {
+        dim: (dim, np.arange(1, size + 1) if dim == PASS else np.arange(size))
         for dim, size in zip(layout.dims, layout.shape, strict=True)
     }
+    return counted | dict(layout.labels)
 
 
 def label_array(layout: Layout, values: np.ndarray[Any, Any], stimuli: Mapping[Any, Any]) -> xr.DataArray:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
-from neurolens.errors import AddressError, InputError, list_names, near_misses
-from neurolens.recording.addresses import is_glob, matches
-from neurolens.store import Store, open_store
-
-Ops = str | Iterable[str]
+from neurolens.activations.operations import (
+    Candidate,
+    Ops,
+    as_patterns,
+    choose_addresses,
+    describe_candidate,
+    say_unknown,
+)
+from neurolens.errors import AddressError, InputError
+from neurolens.recording.addresses import is_glob
+from neurolens.schema import STIMULUS
+from neurolens.store import Store, Verification, open_store, verify_store
 
 
 class Activations(Mapping[str, xr.DataArray]):
@@ -34,7 +41,8 @@ class Activations(Mapping[str, xr.DataArray]):
         Parameters
         ----------
         ops
-            A glob on addresses ("layer*.add"), an address, or a list of these.
+            A glob on addresses ("layer*.add"), an address, a function that takes what is known of an operation
+            (`address, function, module, dims, shape, dtype, step, depth, n_features`), or a list of these.
 
         Raises
         ------
@@ -72,11 +80,15 @@ class ActivationsInMemory(Activations):
 
     def select(self, ops: Ops) -> ActivationsInMemory:
         """Return the activations of some operations."""
-        return ActivationsInMemory({a: self._arrays[a] for a in choose_addresses(self.addresses(), ops)})
+        chosen = choose_addresses(self.addresses(), ops, self._describe)
+        return ActivationsInMemory({address: self._arrays[address] for address in chosen})
+
+    def _describe(self, address: str) -> Candidate:
+        return _describe_array(address, self._arrays[address])
 
     def __getitem__(self, address: str) -> xr.DataArray:
         if address not in self._arrays:
-            raise AddressError(_say_unknown(address, self._arrays))
+            raise AddressError(say_unknown(address, self._arrays))
         return self._arrays[address]
 
 
@@ -93,14 +105,37 @@ class StoredActivations(Activations):
 
     def select(self, ops: Ops) -> StoredActivations:
         """Return the activations of some operations; a module means the operation whose output it gives."""
-        patterns = [ops] if isinstance(ops, str) else list(ops)
         chosen: dict[str, None] = {}
-        for pattern in patterns:
-            if not is_glob(pattern) and pattern in self.store:
+        for pattern in as_patterns(ops):
+            if isinstance(pattern, str) and not is_glob(pattern) and pattern in self.store:
                 chosen[pattern] = None
             else:
-                chosen.update(dict.fromkeys(choose_addresses(self._chosen, pattern)))
+                chosen.update(dict.fromkeys(choose_addresses(self._chosen, pattern, self._describe)))
         return StoredActivations(self.store, tuple(chosen))
+
+    def _describe(self, address: str) -> Candidate:
+        entry = self.store.entries.get(self.store.aliases.get(address, address))
+        if entry is None:  # one pass of several
+            return _describe_array(address, self.store[address])
+        n_leading = int(entry.dims[:1] == (STIMULUS,))
+        return describe_candidate(
+            address, entry.dims[n_leading:], entry.shape[n_leading:], entry.dtype, entry.attrs
+        )
+
+    def verify(self) -> Verification:
+        """Read every chunk and hold it against its checksum; say what is damaged, missing or changed.
+
+        Returns
+        -------
+        Verification
+            `is_sound`, and `problems` that name each file, its operation and its stimuli.
+
+        Examples
+        --------
+        >>> open("activations.zarr").verify().is_sound  # doctest: +SKIP
+        True
+        """
+        return verify_store(self.store.path)
 
     def __getitem__(self, address: str) -> xr.DataArray:
         return self.store[address]
@@ -148,7 +183,8 @@ def as_activations(source: Any, ops: Ops = "**") -> Activations:
         Activations, a DataTree (one leaf an operation), a Dataset (one variable an operation), a mapping from
         names to DataArrays, or one DataArray.
     ops
-        Which operations: a glob on addresses, an address, or a list of these.
+        Which operations: a glob on addresses, an address, a function of what is known of an operation, or a list
+        of these.
 
     Returns
     -------
@@ -204,25 +240,6 @@ def _read_tree(tree: xr.DataTree) -> dict[str, xr.DataArray]:
     return arrays
 
 
-def choose_addresses(addresses: Iterable[str], ops: Ops) -> list[str]:
-    """Choose among addresses by globs, keeping their order for each pattern.
-
-    Raises
-    ------
-    AddressError
-        If a pattern matches none; near misses are listed.
-    """
-    pool = list(addresses)
-    chosen: dict[str, None] = {}
-    for pattern in [ops] if isinstance(ops, str) else list(ops):
-        found = [a for a in pool if (matches(pattern, a) if is_glob(pattern) else a == pattern)]
-        if not found:
-            raise AddressError(_say_unknown(pattern, pool))
-        chosen.update(dict.fromkeys(found))
-    return list(chosen)
-
-
-def _say_unknown(pattern: str, addresses: Iterable[str]) -> str:
-    close = near_misses(pattern.replace("*", "").strip("."), addresses)
-    hint = f" Near misses: {list_names(close)}." if close else ""
-    return f"No operation here is called {pattern!r}, or matches it.{hint}"
+def _describe_array(address: str, array: xr.DataArray) -> Candidate:
+    sizes = {str(dim): size for dim, size in array.sizes.items() if dim != STIMULUS}
+    return describe_candidate(address, tuple(sizes), tuple(sizes.values()), str(array.dtype), array.attrs)

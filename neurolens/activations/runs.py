@@ -2,37 +2,53 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 
 from neurolens.activations.addressbook import AddressBook
-from neurolens.activations.assemble import Layout, LayoutPlanner, Provenance, read_values, stored_dtype
-from neurolens.activations.axes import Axes, PassAddress, StimulusAxis, find_axes, list_values
-from neurolens.activations.batches import Call, as_call, move, undisturbed
-from neurolens.activations.collection import Ops
-from neurolens.errors import AddressError, InputError, ModelError, StimulusError, TraceError, list_names
+from neurolens.activations.assemble import Layout, LayoutPlanner, Provenance, read_values
+from neurolens.activations.axes import Axes, PassAddress, find_axes, list_values
+from neurolens.activations.batches import Call, move, undisturbed
+from neurolens.activations.budget import estimate_bytes
+from neurolens.activations.choice import Chooser
+from neurolens.activations.faults import Flaw, find_flaw, find_origin, say_place
+from neurolens.activations.feed import check_workers, feed, load_call, n_ahead
+from neurolens.activations.graphs import Graphs, digest, find_aliases, find_target
+from neurolens.activations.operations import Ops
+from neurolens.activations.reduce import PrincipalComponents, Reducer, Reduction, plan_reducers
+from neurolens.activations.samples import Sampler
+from neurolens.errors import InputError, StimulusError, TraceError
 from neurolens.models import Model
-from neurolens.recording.addresses import Names, Target, expand, is_glob, resolve, results, select
-from neurolens.recording.events import Recording, Value
+from neurolens.recording.addresses import Names
+from neurolens.recording.events import Event, Recording, Value
 from neurolens.recording.graph import build_graph
 from neurolens.recording.keeping import keep_for
-from neurolens.recording.recorder import record
+from neurolens.recording.recorder import Keep, Recorder, record
+from neurolens.recording.structures import list_tensors
 from neurolens.stimuli import Stimuli
 
-Signature = list[tuple[object, ...]]
-Picks = dict[str, list[tuple[int, str]]]  # address -> for each pass, the event and the place in its result
+
+@dataclass(slots=True)
+class Late:
+    """What is known of operations that first run after the first batch.
+
+    Attributes
+    ----------
+    positions
+        Addresses of the positions in the model's code, see `AddressBook.late`.
+    left_out
+        Those that are no array over stimuli, with the reason.
+    """
+
+    positions: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """The graph of the first batch: a batch with the same signature needs no names of its own."""
-
-    signature: Signature
-    picks: Picks
+class UnplannedError(Exception):
+    """A batch runs operations that were not planned, and planning them is another process's task."""
 
 
 class Run:
@@ -40,17 +56,37 @@ class Run:
 
     Planning runs the first batch, and probes the stimulus axes on two and three of its stimuli.
 
+    Parameters
+    ----------
+    model, stimuli, ops, batch_size, device, reduce, workers
+        As in `extract`.
+    late
+        What earlier or other processes of the same run know of operations that first run later.
+    reducers
+        Reducers that another process of the same run planned; by default they are planned here.
+    plans_late
+        What to do with operations that first run after the first batch: plan them too (True), raise
+        UnplannedError (False), or leave them out and note them in `met_later` (None).
+    keep_first
+        Hold what the first batch gave until it is computed, so that it need not run twice.
+
     Attributes
     ----------
     layouts
-        What each operation becomes, by address, in order.
+        What each operation becomes, by address, in order; operations that first run later are added.
     left_out
         Operations that a pattern matched and that are no array over stimuli, with the reason.
     aliases
         Other addresses of what is planned (modules, composites), to the planned ones.
+    later
+        Addresses of the operations that were planned after the first batch.
     met_later
-        Operations that a pattern matches and that did not run in the first batch, with the first stimulus of
-        the batch in which they did; known once that batch was computed.
+        Operations that were left out since they did not run in the first batch, with the first stimulus of the
+        batch in which they did.
+    flaws
+        Values that are no numbers: the first of each kind.
+    graph
+        Hash of which operations the first batch ran.
     """
 
     def __init__(
@@ -61,34 +97,65 @@ class Run:
         ops: Ops,
         batch_size: int,
         device: torch.device | str | None,
+        reduce: Reduction | None = None,
+        workers: int = 0,
+        late: Late | None = None,
+        reducers: Mapping[str, Reducer] | None = None,
+        plans_late: bool | None = True,
+        keep_first: bool = False,
     ) -> None:
         if batch_size < 1:
             raise InputError(f"batch_size={batch_size} is not a number of stimuli: give 1 or more.")
         if len(stimuli) == 0:
             raise StimulusError("There are no stimuli to run the model on.")
-        self.model = model
-        self.stimuli = stimuli
-        self.patterns = [ops] if isinstance(ops, str) else list(ops)
-        self.batch_size = batch_size
-        self.device = device
-        self.made_by = Provenance(model.name, model.weights, stimuli.preprocessing or model.preprocessing)
+        check_workers(workers)
+        self.model, self.stimuli = model, stimuli
+        self.batch_size, self.device, self.workers = batch_size, device, workers
+        self.chooser = Chooser(ops, model.name)
+        self.reduce = reduce
+        self.late = late or Late()
+        self.made_by = Provenance(
+            model.name, model.weights, stimuli.describe_preparation(model.preprocessing)
+        )
         if device is not None and isinstance(model.module, torch.nn.Module):
             model.module.to(device)
         self.layouts: dict[str, Layout] = {}
         self.left_out: dict[str, str] = {}
         self.aliases: dict[str, str] = {}
+        self.later: set[str] = set()
         self.met_later: dict[str, str] = {}
-        self._book = AddressBook()
-        self._seen = self._plan()
+        self.flaws: dict[str, Flaw] = {}
+        self.told: list[Flaw] = []  # those that the user was warned of
+        self._plans_late = plans_late
+        self._book = AddressBook(self.late.positions)
+        self.late.positions = self._book.late
+        self._graphs = Graphs()
+        self._computed: dict[str, Layout] = {}  # before they are reduced
+        self._first: tuple[Recording, dict[str, list[Value]]] | None = None
+        self._plan(keep_first)
+        self.reducers = dict(reducers) if reducers is not None else self._plan_reducers(self._computed)
+        self.layouts = {a: self._reduced(a) for a in self._computed}
 
     @property
     def n_batches(self) -> int:
         """How many batches the stimuli make."""
         return -(-len(self.stimuli) // self.batch_size)
 
+    @property
+    def n_held(self) -> int:
+        """Bytes that a batch takes beside the model's own: activations, inputs read ahead, reducers."""
+        size = min(self.batch_size, len(self.stimuli))
+        held = sum(reducer.n_bytes for reducer in self.reducers.values())
+        return 3 * estimate_bytes(self._computed, size) + n_ahead(self.workers) * self.n_input_bytes + held
+
     def batch_slice(self, index: int) -> slice:
         """Return the stimuli of a batch."""
         return slice(index * self.batch_size, min((index + 1) * self.batch_size, len(self.stimuli)))
+
+    def learn(self, late: Late) -> None:
+        """Take over what another process of the same run knows of operations that first run later."""
+        self._book.learn(late.positions)
+        self.late.left_out |= late.left_out
 
     def compute(
         self, indices: Iterable[int], addresses: Sequence[str] | None = None
@@ -100,7 +167,7 @@ class Run:
         indices
             Of the batches.
         addresses
-            Which of the planned operations; all by default.
+            Which of the planned operations; by default all, with those that are planned on the way.
 
         Yields
         ------
@@ -113,23 +180,42 @@ class Run:
         StimulusError
             If a stimulus cannot be read, or gives an activation of another shape.
         """
-        wanted = list(self.layouts) if addresses is None else list(addresses)
         todo = list(indices)
-        with ThreadPoolExecutor(1, "neurolens-read") as reader:
-            ahead = [reader.submit(self._load, self.batch_slice(index)) for index in todo[:1]]
-            for position, index in enumerate(todo):
-                call = ahead.pop().result()
-                ahead += [
-                    reader.submit(self._load, self.batch_slice(i)) for i in todo[position + 1 : position + 2]
-                ]
-                yield index, self._compute(call, wanted, self.batch_slice(index))
+        first, self._first = self._first, None
+        is_known = first is not None and todo[:1] == [0]
+        rest = todo[1:] if is_known else todo
+        parts = [self.batch_slice(index) for index in rest]
+        calls = feed(self.model, self.stimuli, parts, self.workers)
+        if first is not None and is_known:
+            wanted = list(self._computed) if addresses is None else addresses
+            yield 0, self._read_all(*first, wanted, self.batch_slice(0))
+        del first
+        for index, part, call in zip(rest, parts, calls, strict=True):
+            yield index, self._compute(move(call, self.device), addresses, part)
 
-    def _compute(self, call: Call, wanted: Sequence[str], part: slice) -> dict[str, torch.Tensor]:
-        recording, values = self._run(move(call, self.device), wanted, part)
-        return {a: self._read(recording, a, values[a], part) for a in wanted if a in values}
+    def _compute(self, call: Call, addresses: Sequence[str] | None, part: slice) -> dict[str, torch.Tensor]:
+        recording, values = self._run(call, addresses, part)
+        wanted = list(self._computed) if addresses is None else addresses
+        return self._read_all(recording, values, wanted, part)
+
+    def _read_all(
+        self,
+        recording: Recording,
+        values: Mapping[str, Sequence[Value]],
+        wanted: Sequence[str],
+        part: slice,
+    ) -> dict[str, torch.Tensor]:
+        found = {}
+        for address in wanted:
+            if address in values:
+                tensor = self._read(recording, address, values[address], part)
+                self._watch(address, tensor, part)
+                reducer = self.reducers.get(address)
+                found[address] = tensor if reducer is None else reducer.apply(tensor)
+        return found
 
     def _read(self, recording: Recording, address: str, values: Sequence[Value], part: slice) -> torch.Tensor:
-        layout = self.layouts[address]
+        layout = self._computed[address]
         n_stimuli = part.stop - part.start
         tensor = read_values(recording, layout, values, n_stimuli)
         expected = layout.shape if layout.is_static else (n_stimuli, *layout.shape)
@@ -142,202 +228,160 @@ class Run:
 
     # ------------------------------------------------------------------ planning
 
-    def _plan(self) -> _Seen:
+    def _plan(self, keep_first: bool) -> None:
         part = self.batch_slice(0)
-        call = move(self._load(part), self.device)
-        recording = self._record(call, self.patterns, None, part)
+        call = move(load_call(self.model, self.stimuli, part), self.device)
+        self.n_input_bytes = sum(
+            t.numel() * t.element_size() for t in list_tensors((call.args, dict(call.kwargs)))
+        )
+        begin = time.perf_counter()
+        recording = self._record(call, self.chooser.rule if keep_first else False, None, part)
+        self.seconds_a_batch = time.perf_counter() - begin
         names = self._book.name(recording)
         axes = self._find_axes(call, list_values(names), part)
-        targets = self._choose(names, axes)
-        planner = LayoutPlanner(
-            recording, names, build_graph(recording), axes, self.made_by, n_stimuli=part.stop - part.start
-        )
-        targets = [single for target in targets for single in self._split_passes(names, planner, target)]
-        self.layouts = {target.address: planner.plan(target) for target in targets}
+        planner = self._planner(recording, names, axes, part)
+        targets = self.chooser.choose(names, axes, planner, self.left_out)
+        self._computed = {target.address: planner.plan(target) for target in targets}
         self.aliases = find_aliases(names, targets)
-        return _Seen(sign(recording), {target.address: pick(target) for target in targets})
+        self.graph = digest(recording, names)
+        self._graphs.add(recording, names, {target.address: target for target in targets})
+        last = self._graphs.last(list(self._computed))
+        self._runs_whole = self.chooser.is_open and any(r.before > last for r in recording.readouts)
+        self._book.begin()
+        if keep_first:
+            self._first = recording, {target.address: list(target.values) for target in targets}
 
-    def _split_passes(self, names: Names, planner: LayoutPlanner, target: Target) -> list[Target]:
-        """Take passes that can't be stacked one by one, unless the operation was asked for by its name."""
-        if planner.is_stackable(target) or target.address in self.patterns:
-            return [target]
-        return [resolve(names, f"{target.address}:{number}") for number, _ in enumerate(target.values, 1)]
+    def _planner(self, recording: Recording, names: Names, axes: Axes, part: slice) -> LayoutPlanner:
+        n_stimuli = part.stop - part.start
+        return LayoutPlanner(
+            recording, names, build_graph(recording), axes, self.made_by, n_stimuli=n_stimuli
+        )
 
     def _find_axes(self, call: Call, met: Iterable[PassAddress], part: slice) -> Axes:
-        module = self.model.module
-        axes = find_axes(module, call, ops=self.patterns, name=self._book.name)
+        module, ops = self.model.module, self.chooser.globs
+        axes = find_axes(module, call, ops=ops, name=self._book.name)
         n_stimuli = part.stop - part.start
         if n_stimuli > 3 and not axes.reason and any(address not in axes.found for address in met):
             # a branch that the probed stimuli did not take, and this batch did
-            sizes = (n_stimuli - 1, n_stimuli)
-            whole = find_axes(module, call, ops=self.patterns, sizes=sizes, name=self._book.name)
+            whole = find_axes(module, call, ops=ops, sizes=(n_stimuli - 1, n_stimuli), name=self._book.name)
             return Axes({**whole.found, **axes.found})
         return axes
 
-    def _choose(self, names: Names, axes: Axes) -> list[Target]:
-        """Choose what is an array over stimuli; what a glob matched and is none is left out, with the reason."""
-        chosen = []
-        named = {pattern for pattern in self.patterns if not is_glob(pattern)}
-        for target in select(names, self.patterns):
-            reason = next((w.reason for w in _axes_of(names, axes, target) if w.is_undefined), None)
-            if reason is None:
-                chosen.append(target)
-            elif target.address in named:
-                raise AddressError(f"{target.address!r} is no array over stimuli: {reason}.")
-            else:
-                self.left_out[target.address] = reason
-        if not chosen:
-            address, reason = next(iter(self.left_out.items()))
-            raise ModelError(
-                f"Nothing that {list_names(self.patterns)} matches in {self.model.name} is an array over "
-                f"stimuli; {address!r}: {reason}."
-            )
-        return chosen
+    def _meet(self, recording: Recording, names: Names, call: Call, part: slice) -> None:
+        """Plan operations that a pattern matches and that no earlier batch ran."""
+        known = self._computed.keys() | self.left_out.keys() | self.late.left_out.keys()
+        if not self.chooser.is_open or not self.chooser.find_new(names, known):
+            return
+        if self._plans_late is None:
+            for target in self.chooser.find_new(names, known):
+                self.met_later.setdefault(target.address, self.stimuli.ids[part.start])
+            return
+        axes = self._find_axes(call, list_values(names), part)
+        planner = self._planner(recording, names, axes, part)
+        targets = self.chooser.choose_new(names, axes, planner, known, self.late.left_out)
+        if isinstance(self.reduce, PrincipalComponents):
+            why = "it first ran after the first batch, so no components were fitted"
+            self.late.left_out |= {target.address: why for target in targets}
+            return
+        planned = {target.address: planner.plan(target) for target in targets}
+        self.later |= planned.keys()
+        self._computed |= planned
+        self.reducers |= self._plan_reducers({a: la for a, la in planned.items() if a not in self.reducers})
+        self.layouts |= {address: self._reduced(address) for address in planned}
+        self.aliases = find_aliases(names, targets) | self.aliases
 
-    def _load(self, part: slice) -> Call:
-        batch = self.stimuli.batch(range(part.start, part.stop), self.model.preprocess)
-        return as_call(tuple(batch) if isinstance(batch, list) else batch)
+    def _plan_reducers(self, layouts: Mapping[str, Layout]) -> dict[str, Reducer]:
+        wanted = self.reduce.stimuli if isinstance(self.reduce, PrincipalComponents) else ()
+
+        def compute(group: list[str]) -> Iterator[Mapping[str, torch.Tensor]]:
+            stimuli = self.stimuli.select(wanted)
+            settings = {"batch_size": self.batch_size, "device": self.device, "workers": self.workers}
+            some = Run(self.model, stimuli, ops=group, **settings)  # type: ignore[arg-type]
+            return (tensors for _, tensors in some.compute(range(some.n_batches)))
+
+        sample = Sampler(layouts, len(wanted), compute)
+        return plan_reducers(self.reduce, layouts, n_stimuli=len(self.stimuli), sample=sample)
+
+    def _reduced(self, address: str) -> Layout:
+        reducer = self.reducers.get(address)
+        return self._computed[address] if reducer is None else reducer.layout
 
     # ------------------------------------------------------------------ one batch
 
     def _run(
-        self, call: Call, wanted: Sequence[str], part: slice
-    ) -> tuple[Recording, dict[str, list[Value]]]:
-        seen = self._seen
-        last = max((index for address in wanted for index, _ in seen.picks[address]), default=0)
-        recording = self._record(call, self._patterns_for(wanted), last + 1, part)
-        count = len(recording.events)
-        same_length = not recording.complete or count == len(seen.signature)
-        if same_length and sign(recording) == seen.signature[:count]:
-            return recording, {
-                address: [results(recording.events[index])[label] for index, label in seen.picks[address]]
-                for address in wanted
-            }
-        if not recording.complete:
-            recording = self._record(call, self._patterns_for(wanted), None, part)
+        self, call: Call, addresses: Sequence[str] | None, part: slice
+    ) -> tuple[Recording, Mapping[str, Sequence[Value]]]:
+        wanted = list(self._computed) if addresses is None else list(addresses)
+        rule = self._rule_for(wanted)
+        stop_after = None if self._runs_whole else self._graphs.last(wanted) + 1
+        recording = self._record(call, rule, stop_after, part)
+        found = self._graphs.find(recording, wanted)
+        if found is not None:
+            return recording, found
+        if not self._runs_whole:  # from now on, whatever a pattern may choose is kept
+            self._runs_whole = True
+            recording = self._record(call, self._rule_for(wanted), None, part)
+        if self._plans_late is False and not self._book.knows(recording):
+            raise UnplannedError
         names = self._book.name(recording)
-        self._note_new(names, part)
-        found = ((address, _find(names, address)) for address in wanted)
-        return recording, {address: list(target.values) for address, target in found if target is not None}
+        self._meet(recording, names, call, part)
+        targets = {a: target for a in self._computed if (target := find_target(names, a)) is not None}
+        self._graphs.add(recording, names, targets)
+        return recording, {address: target.values for address, target in targets.items()}
 
-    def _patterns_for(self, wanted: Sequence[str]) -> list[str]:
-        if len(wanted) == len(self.layouts) and "**" in self.patterns:
-            return ["**"]
+    def _rule_for(self, wanted: Sequence[str]) -> Keep | bool:
+        whole = self._runs_whole and self.chooser.is_open and self._plans_late is not None
+        if len(wanted) == len(self._computed) and ("**" in self.chooser.patterns or whole):
+            return self.chooser.rule
         # a stop comes before modules return: their outputs are kept by the operations that make them
-        return [*wanted, *(str(self.layouts[address].attrs["operation"]) for address in wanted)]
+        operations = (str(self._computed[address].attrs["operation"]) for address in wanted)
+        return keep_for([*wanted, *operations])
 
-    def _note_new(self, names: Names, part: slice) -> None:
-        for pattern in self.patterns:
-            if is_glob(pattern):
-                for target in _select_known(names, pattern):
-                    if target.address not in self.layouts and target.address not in self.left_out:
-                        self.met_later.setdefault(target.address, self.stimuli.ids[part.start])
-
-    def _record(self, call: Call, ops: Sequence[str], stop_after: int | None, part: slice) -> Recording:
+    def _record(self, call: Call, keep: Keep | bool, stop_after: int | None, part: slice) -> Recording:
         module = self.model.module
         try:
             with undisturbed(module):
-                return record(module, call.args, call.kwargs, keep=keep_for(ops), stop_after=stop_after)
+                return record(module, call.args, call.kwargs, keep=keep, stop_after=stop_after)
         except TraceError:
             raise
         except Exception as error:
-            error.add_note(f"{self.model.name} raised this on {self._say_stimuli(self._blame(part, error))}.")
+            error.add_note(f"{self.model.name} raised this {self._blame(part, error)}.")
             raise
 
-    def _blame(self, part: slice, error: Exception) -> slice:
-        """Find the one stimulus that makes the model raise, if it does so alone."""
+    # ------------------------------------------------------------------ what goes wrong
+
+    def _watch(self, address: str, tensor: torch.Tensor, part: slice) -> None:
+        """Note the first stimulus, and the first operation, that gives what is no number."""
+        flaw = None if self._computed[address].is_static else find_flaw(tensor)
+        if flaw is None or flaw[0] in self.flaws:
+            return
+        kind, row = flaw
+        index = part.start + row
+        single = move(load_call(self.model, self.stimuli, slice(index, index + 1)), self.device)
+        origin = find_origin(self.model.module, single, kind, self._book.name)
+        self.flaws[kind] = Flaw(kind, self.stimuli.ids[index], address, origin)
+
+    def _blame(self, part: slice, error: Exception) -> str:
+        """Say on which stimulus and where the model raises; on one alone, if it does so alone."""
         for index in range(part.start, part.stop):
             single = slice(index, index + 1)
-            call = move(self._load(single), self.device)
+            call = move(load_call(self.model, self.stimuli, single), self.device)
+            recorder = Recorder(self.model.module, keep=False)
             try:
                 with undisturbed(self.model.module):
-                    self.model.module(*call.args, **call.kwargs)
-            except type(error):
-                return single
+                    recorder.run(call.args, dict(call.kwargs))
+            except type(error) as again:
+                return self._say_raised(single, again, recorder.events)
             except Exception:  # another error than the one to be explained
                 continue
-        return part
+        return self._say_raised(part, error, [])
+
+    def _say_raised(self, part: slice, error: Exception, events: list[Event]) -> str:
+        place = say_place(self.model.module, error)
+        before = self._graphs.address_before(events)
+        said = [f"on {self._say_stimuli(part)}", place, f"after the operation {before!r}" if before else ""]
+        return ", ".join(text for text in said if text)
 
     def _say_stimuli(self, part: slice) -> str:
         ids = self.stimuli.ids[part]
         return f"the stimulus {ids[0]!r}" if len(ids) == 1 else f"the stimuli {ids[0]!r} to {ids[-1]!r}"
-
-
-def sign(recording: Recording) -> Signature:
-    """Return what two recordings share when the same operations ran in the same order at the same places."""
-    return [
-        (event.facts, event.scope.path, *((code, offset) for code, offset, _ in event.site))
-        for event in recording.events
-    ]
-
-
-def pick(target: Target) -> list[tuple[int, str]]:
-    """Return where in a recording the values of a target are."""
-    return [(value.event.index, _label_of(value)) for value in target.values]
-
-
-def find_aliases(names: Names, planned: Iterable[Target]) -> dict[str, str]:
-    """Return every address that means what is planned under another one, to that other one.
-
-    A module that gives out an operation's tensor is an alias of the operation; so is what was asked for twice.
-    """
-    homes: dict[tuple[int, ...], str] = {}
-    for target in sorted(
-        planned, key=lambda t: (-len(t.values), t.place is None or t.place.kind != "operation")
-    ):
-        for values, address in _with_passes(target):
-            homes.setdefault(values, address)
-    outputs = (Target(address, None, "", (value,)) for address, value in names.outputs.items())
-    everything = (target for address in names.places if address for target in expand(names, address))
-    return {
-        address: homes[values]
-        for target in (*everything, *outputs)
-        for values, address in _with_passes(target)
-        if homes.get(values, address) != address
-    }
-
-
-def _with_passes(target: Target) -> Iterator[tuple[tuple[int, ...], str]]:
-    """Walk a target and each of its passes: what identifies the tensors, and the address."""
-    yield tuple(map(id, target.values)), target.address
-    if len(target.values) > 1:
-        for number, value in enumerate(target.values, 1):
-            yield (id(value),), f"{target.address}:{number}"
-
-
-def _axes_of(names: Names, axes: Axes, target: Target) -> Iterator[StimulusAxis]:
-    for value in target.values:
-        place, number = names.of_event[value.event.index]
-        yield axes.of(place.address, number, _label_of(value))
-
-
-def _label_of(value: Value) -> str:
-    return next(label for label, other in results(value.event).items() if other is value)
-
-
-def _find(names: Names, address: str) -> Target | None:
-    """Find an address of the plan in another recording; None where it did not run."""
-    try:
-        target = resolve(names, address)
-    except AddressError:
-        return None
-    return target if target.address == address else None  # it may be another operation's alias there
-
-
-def _select_known(names: Names, pattern: str) -> list[Target]:
-    try:
-        return select(names, pattern)
-    except AddressError:
-        return []
-
-
-def estimate_bytes(
-    layouts: Mapping[str, Layout], n_stimuli: int, dtype: np.dtype[np.generic] | None = None
-) -> int:
-    """Return the bytes of all arrays as they are stored, before compression; `dtype` is what floats become."""
-    return sum(
-        layout.n_features
-        * stored_dtype(layout.dtype, dtype).itemsize
-        * (1 if layout.is_static else n_stimuli)
-        for layout in layouts.values()
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,15 +11,19 @@ import torch
 import xarray as xr
 
 from neurolens.activations.assemble import label_array, stored_dtype, to_numpy
-from neurolens.activations.collection import Activations, Ops, choose_addresses
+from neurolens.activations.collection import Activations
+from neurolens.activations.memory import keep_freed_memory
+from neurolens.activations.operations import Candidate, Ops, choose_addresses, describe_candidate
 from neurolens.activations.progress import track
+from neurolens.activations.reduce import Reduction
 from neurolens.activations.runs import Run
 from neurolens.activations.sizes import parse_bytes, say_bytes
 from neurolens.errors import AddressError, InputError, NeurolensWarning, list_names, near_misses
 from neurolens.models import Model, as_model
-from neurolens.schema import PASS, STIMULUS
+from neurolens.schema import PASS
 from neurolens.stimuli import Stimuli
 from neurolens.store.layout import MISSING
+from neurolens.store.lazy import float_for
 
 
 class StreamedActivations(Activations):
@@ -27,8 +31,8 @@ class StreamedActivations(Activations):
 
     Iterating computes as many operations at once as the memory budget holds, and runs the model over the
     stimuli once for each such group. Reading single addresses runs the model for the group that holds the
-    address. Where an operation did not run for a batch, its stimuli are NaN (zero, for integers), and the attr
-    `missing_stimuli` lists them.
+    address. Where an operation did not run for a batch, its stimuli are NaN, and the attr `missing_stimuli` lists
+    them; integers become floats then.
     """
 
     def __init__(self, run: Run, memory: int, chosen: tuple[str, ...], *, progress: bool) -> None:
@@ -55,8 +59,12 @@ class StreamedActivations(Activations):
 
     def select(self, ops: Ops) -> StreamedActivations:
         """Return some of the operations as a stream of its own."""
-        chosen = tuple(choose_addresses(self._chosen, ops))
+        chosen = tuple(choose_addresses(self._chosen, ops, self._describe))
         return StreamedActivations(self.run, self.memory, chosen, progress=self.progress)
+
+    def _describe(self, address: str) -> Candidate:
+        layout = self.run.layouts[address]
+        return describe_candidate(address, layout.dims, layout.shape, "", layout.attrs)
 
     def __iter__(self) -> Iterator[str]:
         return iter([address for group in self._groups for address in group])
@@ -88,15 +96,17 @@ class StreamedActivations(Activations):
         arrays: dict[str, np.ndarray[Any, Any]] = {}
         missing: dict[str, list[str]] = {address: [] for address in group}
         text = f"activations {number + 1}/{len(self._groups)}"
-        batches = run.compute(range(run.n_batches), group)
-        for index, tensors in track(batches, text, shown=self.progress, total=run.n_batches):
-            part = run.batch_slice(index)
-            for address in group:
-                if address in tensors:
-                    _fill(arrays, run, address, to_numpy(tensors[address]), part)
-                else:
-                    missing[address] += run.stimuli.ids[part]
+        with keep_freed_memory():
+            batches = run.compute(range(run.n_batches), group)
+            for index, tensors in track(batches, text, shown=self.progress, total=run.n_batches):
+                part = run.batch_slice(index)
+                for address in group:
+                    if address in tensors:
+                        _fill(arrays, run, address, to_numpy(tensors[address]), part)
+                    else:
+                        missing[address] += run.stimuli.ids[part]
         warn_of_later(run)
+        warn_of_flaws(run)
         coords = run.stimuli.coords()
         return {a: _label(run, a, values, missing[a], coords) for a, values in arrays.items()}
 
@@ -109,6 +119,8 @@ def stream(
     memory: str | int = "4 GB",
     batch_size: int = 32,
     device: torch.device | str | None = None,
+    reduce: Reduction | None = None,
+    workers: int = 0,
     progress: bool = True,
 ) -> StreamedActivations:
     """Compute activations as they are read, within a memory budget; nothing touches the disk.
@@ -120,7 +132,8 @@ def stream(
     stimuli
         What to show it.
     ops
-        Which operations: a glob on addresses, an address, or a list of these.
+        Which operations: a glob on addresses, an address, a function of what is known of an operation, or a list
+        of these.
     memory
         Budget for activations: bytes, or text such as "4 GB". As many passes over the stimuli are made as it
         asks for.
@@ -128,6 +141,10 @@ def stream(
         Stimuli at once.
     device
         Where to run; the model is moved there.
+    reduce
+        Make activations smaller as they are computed, as in `extract`.
+    workers
+        Processes that read and prepare stimuli; 0: a thread does.
     progress
         Show a progress bar on stderr.
 
@@ -154,7 +171,16 @@ def stream(
     ('stimulus', 'unit')
     """
     stimuli.check()
-    run = Run(as_model(model), stimuli, ops=ops, batch_size=batch_size, device=device)
+    run = Run(
+        as_model(model),
+        stimuli,
+        ops=ops,
+        batch_size=batch_size,
+        device=device,
+        reduce=reduce,
+        workers=workers,
+        plans_late=None,
+    )
     return StreamedActivations(run, parse_bytes(memory), tuple(run.layouts), progress=progress)
 
 
@@ -182,7 +208,7 @@ def _make_groups(run: Run, chosen: tuple[str, ...], memory: int) -> list[list[st
 def _fill(
     arrays: dict[str, np.ndarray[Any, Any]], run: Run, address: str, values: np.ndarray[Any, Any], part: slice
 ) -> None:
-    """Put one batch into its place; what never comes is NaN where the dtype has one, else zero."""
+    """Put one batch into its place; what never comes is NaN where the dtype has one."""
     layout = run.layouts[address]
     if layout.is_static:
         arrays.setdefault(address, values)
@@ -193,11 +219,22 @@ def _fill(
     arrays[address][part] = values
 
 
+def _mask(values: np.ndarray[Any, Any], ids: Sequence[str], missing: Collection[str]) -> np.ndarray[Any, Any]:
+    """Return integers as floats that are NaN where they are missing."""
+    floats = values.astype(float_for(values.dtype))
+    floats[[name in missing for name in ids]] = np.nan
+    return floats
+
+
 def _label(
     run: Run, address: str, values: np.ndarray[Any, Any], missing: list[str], coords: dict[str, Any]
 ) -> xr.DataArray:
-    array = label_array(run.layouts[address], values, coords)
-    return array.assign_attrs({MISSING: missing}) if missing and STIMULUS in array.dims else array
+    layout = run.layouts[address]
+    if not missing or layout.is_static:
+        return label_array(layout, values, coords)
+    if values.dtype.kind in "biu":
+        values = _mask(values, run.stimuli.ids, set(missing))
+    return label_array(layout, values, coords).assign_attrs({MISSING: missing})
 
 
 def warn_of_later(run: Run) -> None:
@@ -207,7 +244,20 @@ def warn_of_later(run: Run) -> None:
         warnings.warn(
             f"{len(run.met_later)} operations of {run.model.name} ran for later stimuli (from {first!r} on) and "
             f"not in the first batch, so they are left out: {list_names(run.met_later)}. Put stimuli first that "
-            "take these branches.",
+            "take these branches, or use extract, which stores them.",
             NeurolensWarning,
             stacklevel=2,
         )
+
+
+def warn_of_flaws(run: Run) -> None:
+    """Warn of values that are no numbers: once for each kind."""
+    for kind in list(run.flaws):
+        flaw = run.flaws[kind]
+        if flaw not in run.told:
+            run.told.append(flaw)
+            warnings.warn(
+                f"{run.model.name} {flaw}. It is kept as it is; later stimuli may have more.",
+                NeurolensWarning,
+                stacklevel=2,
+            )

@@ -1,10 +1,12 @@
 """Activations on disk: the Zarr format of neurolens (docs/format.md), written block by block, read lazily."""
 
+from neurolens.store.chunks import Compression
 from neurolens.store.read import Store, open_store
 from neurolens.store.verification import Problem, Verification, verify_store
-from neurolens.store.write import StoreWriter, attach_store, create_store
+from neurolens.store.write import StoreWriter, attach_store, create_store, read_late
 
 __all__ = [
+    "Compression",
     "Problem",
     "Store",
     "StoreWriter",
@@ -12,5 +14,6 @@ __all__ = [
     "attach_store",
     "create_store",
     "open_store",
+    "read_late",
     "verify_store",
 ]

@@ -17,6 +17,7 @@ FORMAT_KEY = "neurolens_format"
 ACTIVATION = "activation"  # the data variable of every operation's group
 BLOCKS_DONE = "blocks_done"  # root array that lists the blocks on disk while a run lasts
 METADATA = "zarr.json"
+LATE = "late"  # root attribute: what is known of operations that first ran after the first block
 MISSING = "missing_stimuli"  # attr: ids for which the operation did not run
 
 LONGEST_COMPONENT = 100  # file systems allow 255 bytes; sync tools and Windows less

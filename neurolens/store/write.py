@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +19,7 @@ from neurolens.store.arrays import ArrayFiles, encode_metadata
 from neurolens.store.chunks import Buffer, Compression
 from neurolens.store.files import flush_files, remove_partial, write_files
 from neurolens.store.head import check_resumable, make_head, root_arrays, stimulus_ids, write_head
-from neurolens.store.layout import ACTIVATION, BLOCKS_DONE, METADATA
+from neurolens.store.layout import ACTIVATION, BLOCKS_DONE, LATE, METADATA
 from neurolens.store.lock import RunLock, lock_store
 from neurolens.store.operations import (
     Operation,
@@ -27,6 +29,8 @@ from neurolens.store.operations import (
     read_array,
     write_order,
 )
+
+_N_THREADS = min(4, os.cpu_count() or 1)  # that encode the operations of a block
 
 
 def create_store(
@@ -129,7 +133,7 @@ class StoreWriter:
         root = layout.read_root(path)
         self._head: dict[str, Any] = root["attributes"]
         self._aliases: dict[str, str] = dict(self._head["aliases"])
-        self._aliases_flushed = True
+        self._root_flushed = True
         self._arrays: dict[str, ArrayFiles] = {}
         self._unflushed: list[Path] = []
         if lock is not None and self.is_complete:
@@ -256,16 +260,21 @@ class StoreWriter:
         part = self.block_slice(index)
         for address, values in arrays.items():
             array = self._find_array(address)
-            static = STIMULUS not in array.dims
-            expected = array.shape if static else (part.stop - part.start, *array.shape[1:])
+            expected = array.shape if _is_static(array) else (part.stop - part.start, *array.shape[1:])
             if values.shape != expected or values.dtype != array.dtype:
                 raise StoreError(
                     f"Block {index} of {address!r} has shape {values.shape} and dtype {values.dtype}; "
                     f"declared was {expected} and {np.dtype(array.dtype)}."
                 )
-            files = array.encode(values, 0 if static else part.start)
-            self._write_array_files(address, files, static=static)
-        if not self._aliases_flushed and self._lock is not None:
+
+        def write(address: str) -> None:
+            array = self._arrays[address]
+            files = array.encode(arrays[address], 0 if _is_static(array) else part.start)
+            self._write_array_files(address, files, static=_is_static(array))
+
+        with ThreadPoolExecutor(_N_THREADS, "neurolens-encode") as pool:
+            list(pool.map(write, arrays))
+        if not self._root_flushed and self._lock is not None:
             self._write_root()
         self._flush()
         write_files(self._path, {f"{BLOCKS_DONE}/c.{index}": b"\x01"}, flush=True)
@@ -291,7 +300,27 @@ class StoreWriter:
         if name not in self._aliases:
             self._require_unfinished("add an alias")
             self._aliases[name] = address
-            self._aliases_flushed = False
+            self._root_flushed = False
+
+    def note_late(self, positions: Mapping[str, str], left_out: Mapping[str, str]) -> None:
+        """Note what operations are called that first ran after the first block; `read_late` reads it.
+
+        Their numbers depend on what ran before, so a run that resumes, and other processes, must know them. It is
+        on disk before the next block is listed.
+
+        Parameters
+        ----------
+        positions
+            Addresses, by a text for the position in the model's code.
+        left_out
+            Operations that are not stored, with the reason.
+        """
+        self._require_lock("note late operations")
+        noted = {"positions": dict(sorted(positions.items())), "left_out": dict(sorted(left_out.items()))}
+        if any(noted.values()) and self._head.get(LATE) != noted:
+            self._require_unfinished("note a late operation")
+            self._head[LATE] = noted
+            self._root_flushed = False
 
     def finish(self) -> None:
         """Mark the store complete, consolidate its metadata and give the lock back.
@@ -406,7 +435,7 @@ class StoreWriter:
             root["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": nodes}
         self._flush()
         write_files(self._path, {METADATA: encode_metadata(root)}, flush=True)
-        self._aliases_flushed = True
+        self._root_flushed = True
 
     def _require_unfinished(self, what: str) -> None:
         if self.is_complete:
@@ -415,6 +444,19 @@ class StoreWriter:
     def _require_lock(self, what: str) -> None:
         if self._lock is None:
             raise StoreError(f"Only the run that holds the lock of {self._path} may {what}.")
+
+
+def _is_static(array: ArrayFiles) -> bool:
+    return STIMULUS not in array.dims
+
+
+def read_late(path: str | Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what a begun store notes of late operations: positions and what was left out, see `note_late`."""
+    target = Path(path)
+    if not (target / METADATA).is_file():
+        return {}, {}
+    noted = layout.read_root(target)["attributes"].get(LATE, {})
+    return dict(noted.get("positions", {})), dict(noted.get("left_out", {}))
 
 
 def _undeclared(address: str, known: Mapping[str, str]) -> str:

@@ -15,7 +15,13 @@ from neurolens.activations.assemble import (
     require_array,
     to_numpy,
 )
-from neurolens.activations.collection import Ops
+from neurolens.activations.operations import (
+    Candidate,
+    Ops,
+    as_patterns,
+    choose_addresses,
+    describe_candidate,
+)
 from neurolens.recording.addresses import Target, resolve, select
 
 if TYPE_CHECKING:
@@ -39,7 +45,18 @@ class TracedActivations(Activations):
 
     def select(self, ops: Ops) -> TracedActivations:
         """Return the activations of some operations."""
-        return TracedActivations(self._trace, tuple(t.address for t in select(self._trace.names, ops)))
+        chosen: dict[str, None] = {}
+        for pattern in as_patterns(ops):
+            if isinstance(pattern, str):
+                found = [target.address for target in select(self._trace.names, pattern)]
+            else:
+                found = choose_addresses(self._chosen, pattern, self._describe)
+            chosen.update(dict.fromkeys(found))
+        return TracedActivations(self._trace, tuple(chosen))
+
+    def _describe(self, address: str) -> Candidate:
+        layout = self._trace.planner.plan(resolve(self._trace.names, address))
+        return describe_candidate(address, layout.dims, layout.shape, "", layout.attrs)
 
     def __contains__(self, address: object) -> bool:
         return address in self._chosen or address in self._trace

@@ -22,7 +22,7 @@ from neurolens.activations.assemble import (
 )
 from neurolens.activations.axes import Axes, find_axes
 from neurolens.activations.batches import Call, as_call, count_stimuli, parameters_kept
-from neurolens.activations.collection import Ops
+from neurolens.activations.operations import Patterns as Ops
 from neurolens.errors import AddressError, InputError, TraceError
 from neurolens.models import Model, as_model, hash_weights
 from neurolens.recording.addresses import (

@@ -1,0 +1,101 @@
+"""What goes wrong inside a model: on which stimulus, and in which operation first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from neurolens.activations.axes import list_values
+from neurolens.activations.batches import Call, undisturbed
+from neurolens.recording.addresses import Names
+from neurolens.recording.events import Recording
+from neurolens.recording.recorder import record
+
+Kind = Literal["NaN", "infinity"]
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """A value that is no number: where it was seen first.
+
+    Attributes
+    ----------
+    kind
+        "NaN" or "infinity".
+    stimulus
+        Id of the first stimulus that has one.
+    seen_in
+        The first of the chosen operations that has one.
+    origin
+        The first of all operations that has one; "" where that could not be found.
+    """
+
+    kind: Kind
+    stimulus: str
+    seen_in: str
+    origin: str
+
+    def __str__(self) -> str:
+        first = f", and first in {self.origin!r}" if self.origin not in ("", self.seen_in) else ""
+        return f"gives {self.kind} on the stimulus {self.stimulus!r} in {self.seen_in!r}{first}"
+
+
+def find_flaw(tensor: torch.Tensor) -> tuple[Kind, int] | None:
+    """Return the first stimulus for which an activation (stimulus, ...) holds NaN, else an infinity.
+
+    Infinities that every stimulus has are masks, and meant.
+    """
+    if not tensor.is_floating_point() or tensor.numel() == 0:
+        return None
+    wide = torch.float32 if tensor.dtype in (torch.float16, torch.bfloat16) else tensor.dtype
+    if bool(torch.isfinite(tensor.sum(dtype=wide))):
+        return None
+    rows = tensor.flatten(1) if tensor.ndim > 1 else tensor[:, None]
+    nan = torch.isnan(rows).any(1)
+    if bool(nan.any()):
+        return "NaN", int(nan.nonzero()[0])
+    infinite = torch.isinf(rows).any(1)
+    if not bool(infinite.any()) or (len(rows) > 1 and bool(infinite.all())):
+        return None
+    return "infinity", int(infinite.nonzero()[0])
+
+
+def find_origin(
+    module: Callable[..., Any], call: Call, kind: Kind, name: Callable[[Recording], Names]
+) -> str:
+    """Run a model again and return the first operation that gives what is no number."""
+    try:
+        with undisturbed(module):
+            recording = record(module, call.args, call.kwargs)
+        values = list_values(name(recording))
+    except Exception:  # it may not run on these stimuli alone: then nobody can tell
+        return ""
+    test = torch.isnan if kind == "NaN" else torch.isinf
+    for (address, _, label), value in values.items():
+        tensor = recording.tensors.get(value)
+        if tensor is not None and tensor.is_floating_point() and bool(test(tensor).any()):
+            return address + label
+    return ""
+
+
+def say_place(module: Callable[..., Any], error: BaseException) -> str:
+    """Say where in a model an error was raised: the innermost module that was running, and the line.
+
+    Read off the traceback, so that nothing is paid for it before.
+    """
+    paths = {id(m): path for path, m in module.named_modules()} if isinstance(module, torch.nn.Module) else {}
+    inside, line = "", ""
+    trace = error.__traceback__
+    while trace is not None:
+        owner = trace.tb_frame.f_locals.get("self")
+        if id(owner) in paths and isinstance(owner, torch.nn.Module):
+            path = paths[id(owner)]
+            inside = f"in the module {path!r} ({type(owner).__name__})" if path else ""
+            code = trace.tb_frame.f_code
+            if code.co_name == "forward":
+                line = f"{code.co_filename}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return " ".join(part for part in (inside, f"at {line}" if line else "") if part)
