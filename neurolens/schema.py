@@ -16,6 +16,7 @@ import xarray as xr
 
 from neurolens._version import __version__
 from neurolens.errors import LabelError, check_choice, list_names
+from neurolens.numerics.digest import compute_digest
 
 # dims of data
 STIMULUS = "stimulus"
@@ -169,7 +170,7 @@ def hash_array(array: xr.DataArray) -> str:
     """Return a short hash of values, dims and stimulus labels, for the attrs of results."""
     digest = hashlib.blake2b(digest_size=8)
     digest.update(repr((array.dims, array.shape, str(array.dtype))).encode())
-    digest.update(np.ascontiguousarray(array.values).tobytes())
+    digest.update(compute_digest(array.values).encode())
     if STIMULUS in array.coords:
         digest.update(repr(array.coords[STIMULUS].values.tolist()).encode())
     return digest.hexdigest()

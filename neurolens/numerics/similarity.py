@@ -106,7 +106,7 @@ def compute_similarity(
     """
     check_choice(method, MEASURES, "method")
     measure = MEASURES[method]
-    sides = [np.atleast_2d(side).astype(np.float64) for side in (left, right)]
+    sides = [np.atleast_2d(side).astype(np.float64, copy=False) for side in (left, right)]
     if controls is not None:
         sides.append(np.atleast_2d(controls).astype(np.float64))
     _check_vectors(sides)
@@ -210,8 +210,12 @@ def _centre(vectors: Array) -> Array:
 
 def _normalize(vectors: Array) -> Array:
     """Scale to unit length; a vector without length has no similarity, which NaN says."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(norms > 0, norms, np.nan)
+    return vectors / _measure_lengths(vectors)
+
+
+def _measure_lengths(vectors: Array) -> Array:
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
+    return np.where(lengths > 0, lengths, np.nan)
 
 
 def _is_constant(vectors: Array) -> NDArray[np.bool_]:
@@ -219,18 +223,29 @@ def _is_constant(vectors: Array) -> NDArray[np.bool_]:
 
 
 def _embed_pearson(vectors: Array) -> Array:
-    embedded = _normalize(_centre(vectors))
+    embedded = _centre(vectors)
+    embedded /= _measure_lengths(embedded)
     embedded[_is_constant(vectors)] = np.nan  # the rounded mean of a constant leaves a residue
     return embedded
 
 
+def _centre_ranks(vectors: Array) -> Array:
+    """Average ranks minus their mean, which is the same for all vectors; a constant is zero."""
+    ranks = compute_average_ranks(vectors)
+    ranks -= (vectors.shape[1] + 1) / 2
+    return ranks
+
+
 def _embed_spearman(vectors: Array) -> Array:
-    return _embed_pearson(compute_average_ranks(vectors))
+    embedded = _centre_ranks(vectors)
+    embedded /= _measure_lengths(embedded)
+    return embedded
 
 
 def _embed_rho_a(vectors: Array) -> Array:
     n_pairs = float(vectors.shape[1])
-    embedded: Array = _centre(compute_average_ranks(vectors)) * np.sqrt(12 / (n_pairs**3 - n_pairs))
+    embedded = _centre_ranks(vectors)
+    embedded *= np.sqrt(12 / (n_pairs**3 - n_pairs))
     return embedded
 
 

@@ -3,6 +3,11 @@
 from neurolens.rsa.ceiling import noise_ceiling as noise_ceiling
 from neurolens.rsa.dissimilarity import rdm as rdm
 from neurolens.rsa.inference import infer as infer
+from neurolens.rsa.interop import from_rsatoolbox as from_rsatoolbox
+from neurolens.rsa.interop import label_rdms as label_rdms
+from neurolens.rsa.interop import read_rdms as read_rdms
+from neurolens.rsa.interop import to_rsatoolbox as to_rsatoolbox
+from neurolens.rsa.interop import write_rdms as write_rdms
 from neurolens.rsa.models import Selected as Selected
 from neurolens.rsa.models import Weighted as Weighted
 from neurolens.rsa.noise import noise_covariance as noise_covariance
@@ -16,8 +21,13 @@ __all__ = [
     "compare_rdms",
     "compare_representations",
     "dimensionality",
+    "from_rsatoolbox",
     "infer",
+    "label_rdms",
     "noise_ceiling",
     "noise_covariance",
     "rdm",
+    "read_rdms",
+    "to_rsatoolbox",
+    "write_rdms",
 ]

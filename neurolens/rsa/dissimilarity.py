@@ -18,12 +18,12 @@ from rich.progress import track
 from neurolens.activations import Activations, as_activations
 from neurolens.activations.sizes import parse_bytes
 from neurolens.errors import InputError, NeurolensWarning, list_names
+from neurolens.numerics.digest import compute_digest
 from neurolens.numerics.distances import METRICS, Metric, Normalize
 from neurolens.rsa.matrices import Matrices, Missing, Settings, compute_matrices, make_settings
 from neurolens.rsa.patterns import (
     KEPT_DIMS,
     check_stimuli,
-    compute_digest,
     find_kept_dims,
     find_refusal,
     prepare_array,
@@ -313,7 +313,7 @@ def _describe(walk: _Walk, digest: str) -> dict[str, Any]:
     }
     inputs = {"source": digest}
     if settings.noise is not None:
-        inputs["noise"] = compute_digest(np.atleast_2d(np.asarray(settings.noise)))
+        inputs["noise"] = compute_digest(np.asarray(settings.noise))
     attrs = provenance("rdm", parameters=parameters, inputs=inputs)
     return {**attrs, "metric": settings.metric, "long_name": f"{settings.metric} distance"}
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from neurolens.errors import InputError, LabelError, check_choice, list_names
 from neurolens.numerics.crossnobis import compute_crossnobis
+from neurolens.numerics.digest import compute_digest
 from neurolens.numerics.distances import (
     METRICS,
     Metric,
@@ -25,7 +26,6 @@ from neurolens.numerics.gram import plan_tile
 from neurolens.numerics.incomplete import compute_incomplete_rdm, refuse_incomplete
 from neurolens.rsa.patterns import (
     LazyPatterns,
-    compute_digest,
     extract_patterns,
     find_kept_dims,
     is_same_for_all,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Hashable
 from typing import Any
@@ -12,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from neurolens.errors import InputError
+from neurolens.numerics.digest import Digest
 from neurolens.numerics.gram import Patterns
 from neurolens.schema import (
     MODEL,
@@ -127,50 +127,6 @@ class LazyPatterns:
         largest = {dim: max(sizes) for dim, sizes in array.chunksizes.items()}
         of_slowest = 1 if self._slowest is None else largest[self._slowest]
         return largest[STIMULUS], of_slowest * self._inner
-
-
-class Digest:
-    """A 64-bit sum that tells patterns apart, whatever the order in which their parts are seen.
-
-    Value (i, j), read as an integer, counts r_i c_j times, modulo 2^64, with odd r and c from a fixed seed: one
-    changed value always shows. It is many times faster than a cryptographic hash, and no protection against
-    forgery.
-    """
-
-    def __init__(self, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
-        rng = np.random.Generator(np.random.PCG64(20_260))
-        weights = [rng.integers(2**63, size=n, dtype=np.uint64) * 2 + 1 for n in shape]
-        self._rows, self._columns = weights
-        self._left = shape[0] * shape[1]
-        self._sum = 0
-        self._kind = f"{shape} {dtype}"
-
-    def add(self, part: NDArray[Any], row: int = 0, column: int = 0) -> None:
-        """Take in a part that begins at (row, column); once everything was seen, nothing more."""
-        if self._left <= 0:
-            return
-        self._left -= part.size
-        if part.dtype.itemsize > 8:  # long doubles have bytes without meaning
-            part = part.astype(np.float64)
-        integers = np.dtype(f"u{part.dtype.itemsize}")
-        columns = self._columns[column : column + part.shape[1]]
-        step = max(1, 2**16 // max(1, part.shape[1]))
-        for start in range(0, len(part), step):
-            few = np.ascontiguousarray(part[start : start + step]).view(integers)
-            of_rows = self._rows[row + start : row + start + len(few)]
-            self._sum += int((few.astype(np.uint64, copy=False) @ columns) @ of_rows)
-
-    def hexdigest(self) -> str:
-        """Return the sum as text, together with shape and dtype."""
-        return hashlib.sha1(f"{self._kind} {self._sum % 2**64}".encode(), usedforsecurity=False).hexdigest()
-
-
-def compute_digest(patterns: NDArray[Any]) -> str:
-    """Hash patterns: equal for equal values in any shape with the same number of features per stimulus."""
-    flat = patterns.reshape(-1, patterns.shape[-1])
-    digest = Digest((flat.shape[0], flat.shape[1]), patterns.dtype)
-    digest.add(flat)
-    return f"{digest.hexdigest()}-{'x'.join(map(str, patterns.shape))}"
 
 
 def is_same_for_all(patterns: Patterns) -> bool:

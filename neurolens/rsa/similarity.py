@@ -110,15 +110,17 @@ def compare_rdms(
     kept &= ~_find_missing(sides, kept)
     stimuli = _find_used_stimuli(kept, rdms.sizes[STIMULUS])
     used = stimuli[:, None] & stimuli[None, :]
+    if not kept.all():
+        sides = [vectors[:, kept] for vectors in sides]
     values = compute_similarity(
-        sides[0][:, kept],
-        sides[1][:, kept],
+        sides[0],
+        sides[1],
         method,
         covariance=None
         if labelled is None
         else _follow(labelled, rdms, "covariance").values[np.ix_(stimuli, stimuli)],
         kept=kept[used[np.triu_indices(len(used), 1)]],
-        controls=sides[2][:, kept] if controls else None,
+        controls=sides[2] if controls else None,
         control_side=SIDES[control_of],  # type: ignore[arg-type]
     )
     dims = (*other_dims(rdms), *other_dims(reference))
