@@ -158,7 +158,7 @@ def bound_by_ranks(
     if len(drawn) < 2:
         return lower, upper
     if method == "spearman":
-        parts = embedded.values[drawn] / np.sqrt(sample.weights)
+        parts = embedded[drawn].normalize().values / np.sqrt(sample.weights)
     else:  # twice an average rank is a whole number: sums are exact, and equal ones are ties
         assert vectors.levels is not None
         parts = 2 * rank_weighted(vectors.levels[drawn][:, sample.kept], sample.weights)
@@ -169,10 +169,11 @@ def bound_by_ranks(
         pools = np.round(pools / np.abs(pools).max(axis=1, keepdims=True), 12)
     levels = _find_levels(pools)
     everything = Sample(sample.counts, np.arange(pools.shape[1]), sample.weights, None, None)
-    ranked = embed(PairVectors(pools, levels, None), everything, KINDS[method])
+    ranked = embed(PairVectors(pools, levels, None, np.ones(len(pools))), everything, KINDS[method])
     subjects = embedded[drawn]
-    lower[drawn] = np.einsum("ij,ij->i", ranked.values[:-1], subjects.values)
-    upper[drawn] = subjects.values @ ranked.values[-1]
+    lengths = subjects.lengths * ranked.lengths[:-1]
+    lower[drawn] = np.einsum("ij,ij->i", ranked.values[:-1], subjects.values) / lengths
+    upper[drawn] = subjects.values @ ranked.values[-1] / (subjects.lengths * ranked.lengths[-1])
     return lower, upper
 
 

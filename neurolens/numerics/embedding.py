@@ -11,7 +11,7 @@ size of the stimuli. Copies of a stimulus have equal rows and share one unknown.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
-NO_LENGTH = 1e-24  # squared length, relative to the values': what rounding leaves of a constant
+NO_LENGTH = 1e-24  # squared length, relative to the values' largest: what rounding leaves of a constant
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ class PairVectors:
         Indices | None
     )  # (n_vectors, n_pairs): the position of a value among the different ones; of ranked
     squares: Array | None  # (n_vectors, n_stimuli, n_stimuli), 0 where no pair is; of whitened
+    extent: Array  # (n_vectors,): the largest absolute value, to know rounding from substance
 
     def __len__(self) -> int:
         return len(self.values)
@@ -100,13 +101,19 @@ class Sample:
 
 @dataclass(frozen=True)
 class Embedding:
-    """Vectors whose inner product, ``values @ values' - loads @ loads'``, is the measure."""
+    """Vectors whose inner product, ``values @ values' - loads @ loads'`` by their lengths, is the measure."""
 
     values: Array  # (n_vectors, n_kept)
     loads: Array  # (n_vectors, n_stimuli), or no column
+    lengths: Array  # (n_vectors,); NaN where a vector has none
 
-    def __getitem__(self, chosen: slice | Indices) -> Embedding:
-        return Embedding(self.values[chosen], self.loads[chosen])
+    def __getitem__(self, chosen: Indices) -> Embedding:
+        return Embedding(self.values[chosen], self.loads[chosen], self.lengths[chosen])
+
+    def normalize(self) -> Embedding:
+        """Divide by the lengths, which then are 1."""
+        lengths = self.lengths[:, None]
+        return Embedding(self.values / lengths, self.loads / lengths, np.ones(len(self)))
 
     def __len__(self) -> int:
         return len(self.values)
@@ -145,7 +152,7 @@ def prepare_vectors(vectors: NDArray[Any], pairs: Pairs, kind: Kind) -> PairVect
         squares = np.zeros((len(values), pairs.n_stimuli, pairs.n_stimuli))
         squares[:, pairs.rows, pairs.columns] = values
         squares[:, pairs.columns, pairs.rows] = values
-    return PairVectors(values, levels, squares)
+    return PairVectors(values, levels, squares, np.abs(values).max(axis=1, initial=0))
 
 
 def draw_sample(counts: NDArray[Any], pairs: Pairs, kind: Kind) -> Sample:
@@ -193,37 +200,29 @@ def embed(vectors: PairVectors, sample: Sample, kind: Kind, control: Embedding |
         NaN for a vector that has no length: constant where the mean is removed, zero else. Under "rho-a" a
         constant has the similarity 0.
     """
-    embedding, size = project(vectors, sample, kind, control)
-    if kind.by_length or control is not None:
-        return _scale(embedding, size)
+    embedding = project(vectors, sample, kind, control)
     total = sample.weights.sum()
-    return Embedding(embedding.values * np.sqrt(12 / (total**3 - total)), embedding.loads)
+    if not kind.by_length and control is None:
+        return replace(embedding, lengths=np.full(len(vectors), np.sqrt((total**3 - total) / 12)))
+    squared = _square_lengths(embedding)
+    extent = total if kind.ranked else vectors.extent
+    has_length = squared > NO_LENGTH * total * extent**2
+    return replace(embedding, lengths=np.sqrt(np.where(has_length, squared, np.nan)))
 
 
-def project(
-    vectors: PairVectors, sample: Sample, kind: Kind, control: Embedding | None = None
-) -> tuple[Embedding, Array]:
-    """Embed vectors without making their lengths 1.
-
-    Returns
-    -------
-    Embedding
-    ndarray
-        shape (n_vectors,): the squared length before anything was removed, to know rounding from substance.
-    """
+def project(vectors: PairVectors, sample: Sample, kind: Kind, control: Embedding | None = None) -> Embedding:
+    """Embed vectors without making their lengths 1."""
     root = np.sqrt(sample.weights)
     total = sample.weights.sum()
     values = _take(vectors, sample, total)
-    size = np.einsum("ij,ij,j->i", values, values, sample.weights)
-    mean = values @ sample.weights / total if kind.centred and not kind.ranked else np.zeros(len(values))
-    values = (values - mean[:, None]) * root
-    loads = np.zeros((len(values), 0))
-    if kind.whitened:
-        loads = _load(vectors, sample, mean)
-    embedding = Embedding(values, loads)
-    if control is not None:
-        embedding = _remove(embedding, control)
-    return embedding, size
+    mean = np.zeros(len(values))
+    if kind.centred and not kind.ranked:
+        mean = values @ sample.weights / total
+        values -= mean[:, None]
+    values *= root
+    loads = _load(vectors, sample, mean) if kind.whitened else np.zeros((len(values), 0))
+    embedding = Embedding(values, loads, np.ones(len(values)))
+    return embedding if control is None else _remove(embedding, control)
 
 
 def _take(vectors: PairVectors, sample: Sample, total: float) -> Array:
@@ -273,10 +272,10 @@ def compute_inner(left: Embedding, right: Embedding) -> Array:
     inner: Array = left.values @ right.values.T
     if left.loads.shape[1]:
         inner -= left.loads @ right.loads.T
-    return inner
+    return inner / left.lengths[:, None] / right.lengths
 
 
-def _lengths(embedding: Embedding) -> Array:
+def _square_lengths(embedding: Embedding) -> Array:
     squared: Array = np.einsum("ij,ij->i", embedding.values, embedding.values)
     if embedding.loads.shape[1]:
         squared -= np.einsum("ij,ij->i", embedding.loads, embedding.loads)
@@ -284,14 +283,11 @@ def _lengths(embedding: Embedding) -> Array:
 
 
 def _remove(embedding: Embedding, control: Embedding) -> Embedding:
-    slopes = compute_inner(embedding, control) @ np.linalg.pinv(
-        compute_inner(control, control), hermitian=True
+    control = control.normalize()
+    within = compute_inner(control, control)
+    slopes = compute_inner(embedding, control) @ np.linalg.pinv(within, hermitian=True)
+    return replace(
+        embedding,
+        values=embedding.values - slopes @ control.values,
+        loads=embedding.loads - slopes @ control.loads,
     )
-    return Embedding(embedding.values - slopes @ control.values, embedding.loads - slopes @ control.loads)
-
-
-def _scale(embedding: Embedding, size: Array) -> Embedding:
-    """Make lengths 1; what has none has no similarity, which NaN says."""
-    squared = _lengths(embedding)
-    length = np.sqrt(np.where(squared > NO_LENGTH * size, squared, np.nan))[:, None]
-    return Embedding(embedding.values / length, embedding.loads / length)

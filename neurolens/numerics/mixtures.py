@@ -107,7 +107,7 @@ def _solve(mixture: Mixture, components: Array, target: Target) -> Array:
     plain = Kind() if target.kind.ranked else target.kind  # a sum of RDMs is ranked, not a sum of ranks
     prepared = prepare_vectors(components, target.pairs, plain)
     control = None if target.kind.ranked else target.control
-    parts = project(prepared, target.sample, plain, control)[0]
+    parts = project(prepared, target.sample, plain, control)
     gram = compute_inner(parts, parts)
     towards = compute_inner(parts, target.subjects) @ target.counts / target.counts.sum()
     scale = max(float(np.trace(gram)) / len(gram), 1e-300)

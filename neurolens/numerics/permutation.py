@@ -213,7 +213,9 @@ def _embed_cells(
     kind = KINDS[method]
     sample = draw_sample(np.ones(pairs.n_stimuli), pairs, kind)
     removed = None
-    basis = Embedding(np.zeros((0, len(pairs))), np.zeros((0, pairs.n_stimuli if kind.whitened else 0)))
+    basis = Embedding(
+        np.zeros((0, len(pairs))), np.zeros((0, pairs.n_stimuli if kind.whitened else 0)), np.zeros(0)
+    )
     if control is not None:
         removed = embed(prepare_vectors(control, pairs, kind), sample, kind)
         basis = _orthonormalize(removed)
@@ -232,6 +234,7 @@ def _embed_cells(
 
 def _join_cells(embedding: Embedding, factor: Array | None, kind: Kind) -> Array:
     """Put values and loads side by side, loads made by the symmetric root, which permuting stimuli permutes."""
+    embedding = embedding.normalize()
     if not kind.whitened:
         return embedding.values
     assert factor is not None
@@ -240,10 +243,11 @@ def _join_cells(embedding: Embedding, factor: Array | None, kind: Kind) -> Array
 
 
 def _orthonormalize(control: Embedding) -> Embedding:
+    control = control.normalize()
     values, vectors = np.linalg.eigh(compute_inner(control, control))
     kept = values > 1e-10 * max(values.max(initial=0), 1e-300)
     mixing = (vectors[:, kept] / np.sqrt(values[kept])).T
-    return Embedding(mixing @ control.values, mixing @ control.loads)
+    return Embedding(mixing @ control.values, mixing @ control.loads, np.ones(len(mixing)))
 
 
 def _average_subjects(cells: _Cells, sizes: Sequence[int]) -> _Cells:

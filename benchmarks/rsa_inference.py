@@ -1,0 +1,96 @@
+"""Inference on RDMs beside rsatoolbox: bootstrap with ceilings, searchlight.
+
+`python -m benchmarks.rsa_inference [--quick]`. A peer that needs minutes runs on few samples and is scaled, marked so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import xarray as xr
+from scipy.spatial.distance import squareform
+
+from benchmarks.measuring import Row, Timing, interleave, save, say_seconds
+from neurolens.rsa import infer
+
+N_STIMULI, N_SUBJECTS, N_MODELS, N_SAMPLES = 92, 20, 12, 1000
+PEER_NAMES = {"pearson": "corr", "rho-a": "rho-a", "whitened-pearson": "corr_cov", "whitened-cosine": "cosine_cov"}
+TARGETS = {"pearson": 50, "rho-a": 50, "whitened-pearson": 50, "whitened-cosine": 50}
+
+
+def draw_rdms() -> tuple[np.ndarray, np.ndarray]:
+    """Dissimilarities of models and of subjects that share some of them."""
+    rng = np.random.default_rng(0)
+    n_pairs = N_STIMULI * (N_STIMULI - 1) // 2
+    truth = rng.random(n_pairs)
+    return truth + rng.random((N_MODELS, n_pairs)), truth + rng.random((N_SUBJECTS, n_pairs))
+
+
+def label(vectors: np.ndarray, dim: str) -> xr.DataArray:
+    ids = [f"im{i}" for i in range(N_STIMULI)]
+    squares = np.stack([squareform(vector) for vector in vectors])
+    coords = {dim: range(len(vectors)), "stimulus": ids, "stimulus_b": ids}
+    return xr.DataArray(squares, coords, (dim, "stimulus", "stimulus_b"))
+
+
+def run_silently(case: Callable[[], object]) -> Callable[[], object]:
+    """The peer writes progress bars whatever it is asked."""
+
+    def silent() -> object:
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+            return case()
+
+    return silent
+
+
+def measure_bootstrap(method: str, n_peer: int, n_samples: int, n_runs: int) -> Row:
+    from rsatoolbox import inference, model, rdm
+
+    models, subjects = draw_rdms()
+    ours_models, ours_subjects = label(models, "model"), label(subjects, "subject")
+    peer_models = [model.ModelFixed(str(i), one) for i, one in enumerate(models)]
+    peer_data = rdm.RDMs(subjects)
+
+    def ours() -> object:
+        return infer(
+            ours_models, ours_subjects, method=method, resample="both", n_bootstraps=n_samples, n_permutations=0
+        )
+
+    def peer() -> object:
+        return inference.eval_bootstrap(peer_models, peer_data, method=PEER_NAMES[method], N=n_peer)
+
+    timings = interleave({"ours": ours, "peer": run_silently(peer)}, n_runs=n_runs)
+    scale = n_samples / n_peer
+    ratio = scale * timings["peer"].cpu / timings["ours"].cpu
+    return Row(
+        task=f"bootstrap over stimuli and subjects, {method}, {n_samples} samples with ceilings",
+        ours=str(timings["ours"]),
+        peer=f"rsatoolbox {say_scaled(timings['peer'], scale)}",
+        ratio=f"{ratio:.0f} x",
+        target=f">= {TARGETS[method]} x",
+        met=ratio >= TARGETS[method],
+        note=f"{N_STIMULI} stimuli, {N_SUBJECTS} subjects, {N_MODELS} models; the peer ran {n_peer} samples, scaled",
+    )
+
+
+def say_scaled(timing: Timing, scale: float) -> str:
+    return f"{say_seconds(timing.wall * scale)} (CPU {say_seconds(timing.cpu * scale)}), scaled"
+
+
+def main(quick: bool) -> None:
+    n_runs, n_samples = (1, 200) if quick else (3, N_SAMPLES)
+    n_peers = {"pearson": 40, "rho-a": 20, "whitened-pearson": 5, "whitened-cosine": 5}
+    rows = [measure_bootstrap(name, n_peers[name], n_samples, n_runs) for name in PEER_NAMES]
+    if quick:
+        for row in rows:
+            print(row.task, row.ours, row.peer, row.ratio)
+    else:
+        save("rsa_inference", "RSA: inference", "python -m benchmarks.rsa_inference", rows)
+
+
+if __name__ == "__main__":
+    main("--quick" in sys.argv)
