@@ -8,7 +8,7 @@ Every split is brought to one form, whatever the shape of the features. With mor
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from neurolens.numerics.arrays import (
     rounding_unit,
     sum_squares,
     to_device,
+    total,
     widen,
 )
 
@@ -79,12 +80,15 @@ class Split:
     dual
         Whether `basis` is orthonormal (decomposed from the kernel); else its columns have the length of the
         root of their eigenvalue.
+    floor
+        What rounding alone can make of an eigenvalue, given the length of the patterns before centring.
     """
 
     values: Array
     basis: Array
     probe: Array
     dual: bool
+    floor: float = 0.0
 
 
 def accumulate_kernel(chunks: Iterable[FloatArray], *, device: str | None = None) -> Array:
@@ -176,15 +180,17 @@ def split_design(design: Design, train: Indices, test: Indices) -> Split:
     if design.kernel is not None:
         kernel, cross = centre_kernel(design.kernel, train, test)
         values, vectors = eigh_psd(kernel)
-        return Split(values, vectors, cross @ vectors, dual=True)
+        floor = rounding_unit(kernel) * total(design.kernel.diagonal()[train])
+        return Split(values, vectors, cross @ vectors, dual=True, floor=floor)
     mean, scale = feature_location(design, train)
     features = kept_features(design)
     inside, outside = (features[train] - mean) / scale, (features[test] - mean) / scale
+    floor = rounding_unit(inside) ** 2 * float(sum_squares(features[train] / scale).sum())
     if inside.shape[1] <= inside.shape[0]:
         values, vectors = eigh_psd(inside.T @ inside)
-        return Split(values, inside @ vectors, outside @ vectors, dual=False)
+        return Split(values, inside @ vectors, outside @ vectors, dual=False, floor=floor)
     values, vectors = eigh_psd(inside @ inside.T)
-    return Split(values, vectors, (outside @ inside.T) @ vectors, dual=True)
+    return Split(values, vectors, (outside @ inside.T) @ vectors, dual=True, floor=floor)
 
 
 def drop_null(split: Split) -> Split:
@@ -202,8 +208,8 @@ def drop_null(split: Split) -> Split:
     """
     values = split.values
     largest = float(values[-1]) if len(values) else 0.0
-    keep = values > largest * max(split.basis.shape) * rounding_unit(values)
-    return Split(values[keep], split.basis[:, keep], split.probe[:, keep], split.dual)
+    keep = values > max(largest * max(split.basis.shape) * rounding_unit(values), 10 * split.floor)
+    return replace(split, values=values[keep], basis=split.basis[:, keep], probe=split.probe[:, keep])
 
 
 def split_coordinates(split: Split) -> tuple[Array, Array]:
