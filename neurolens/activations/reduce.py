@@ -192,11 +192,11 @@ class PrincipalComponents:
                 f"{layout.address!r} is NaN or infinite for stimuli that components are fitted on. Choose others, or "
                 "leave the operation out (ops=)."
             )
-        fit = PCA(n_components, svd_solver="full").fit(rows)
+        with np.errstate(invalid="ignore"):  # shares of no variance, where all are constant
+            fit = PCA(n_components, svd_solver="full").fit(rows)
         said = f"principal components of {len(self.stimuli)} stimuli"
         smaller = _flattened(layout, COMPONENT, n_components, said)
-        with np.errstate(invalid="ignore"):
-            ratios = np.nan_to_num(fit.explained_variance_ratio_).tolist()  # 0 / 0 where all is constant
+        ratios = np.nan_to_num(fit.explained_variance_ratio_).tolist()
         smaller = replace(smaller, attrs={**smaller.attrs, "explained_variance_ratio": ratios})
         held = fit.components_.nbytes + fit.mean_.nbytes
         return Reducer(
