@@ -10,7 +10,7 @@ ifneq ($(wildcard ../shared/data),)
 export NEUROLENS_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help install lint test demo format clean
+.PHONY: help install lint test demo format clean zoo
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -35,6 +35,10 @@ test: $(READY)  ## the tests
 
 demo: $(READY)  ## a trained network against brain data, operation by operation; writes demo/
 	$(BIN)/neurolens demo
+
+# One thread a model, two models at a time.
+zoo: $(READY)  ## hundreds of models traced and proven; goes on where it was stopped; writes docs/zoo.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.zoo
 
 format: $(READY)  ## format the code in place
 	$(BIN)/ruff format .

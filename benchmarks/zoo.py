@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -63,10 +64,11 @@ def _without_result(specimen: Specimen, status: str, note: str) -> Result:
     )
 
 
-def run_all(specimens: Iterable[Specimen], limits: Limits, *, n_workers: int) -> Iterator[Result]:
+def run_all(
+    specimens: Iterable[Specimen], limits: Limits, *, n_workers: int, context: BaseContext | None = None
+) -> Iterator[Result]:
     """Prove all, a few at a time; yield each result when it is there."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["benchmarks.zoo_proof"])
+    context = context or _preloaded()
     waiting = list(specimens)[::-1]
     running: dict[Connection, tuple[Specimen, BaseProcess, float]] = {}
     while waiting or running:
@@ -80,6 +82,13 @@ def run_all(specimens: Iterable[Specimen], limits: Limits, *, n_workers: int) ->
         for ours in _ready(running, limits):
             specimen, process, _ = running.pop(ours)
             yield _receive(ours, specimen, process, limits)
+
+
+def _preloaded() -> BaseContext:
+    """Processes that have all libraries already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["benchmarks.zoo_proof"])
+    return context
 
 
 def _ready(

@@ -129,13 +129,16 @@ def build(name: str) -> tuple[nn.Module, Any]:
     """A model and two images of the smallest size it runs on."""
     config = timm.get_pretrained_cfg(name)
     own = config.input_size[-1]
+    model = None
     for size in (*(size for size in _SIZES if size < own), own):
-        options = {"img_size": size} if config.fixed_input_size and size < own else {}
         images = torch.randn(2, 3, size, size)
         try:
-            model = timm.create_model(name, **options).eval()
+            if config.fixed_input_size and size < own:
+                model = timm.create_model(name, img_size=size)
+            elif model is None or config.fixed_input_size:
+                model = timm.create_model(name)
             with torch.no_grad():
-                model(images)
+                model.eval()(images)
         except Exception:  # each model has its own way to refuse a size
             continue
         return model, images

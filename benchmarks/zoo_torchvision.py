@@ -23,11 +23,8 @@ _SETTINGS: Mapping[str, tuple[Mapping[str, Any], int]] = {
     "vit_l_32": ({"image_size": 64}, 64),
     "ssd300_vgg16": ({}, 300),
 }
-_VIDEO: Mapping[str, tuple[Mapping[str, Any], tuple[int, int]]] = {  # frames, pixels
-    "mvit_v1_b": ({"spatial_size": (64, 64), "temporal_size": 4}, (4, 64)),
-    "mvit_v2_s": ({"spatial_size": (64, 64), "temporal_size": 4}, (4, 64)),
-    "s3d": ({}, (16, 224)),  # its last pooling has a window of this size
-}
+# Frames and pixels where 4 of 64 do not do: windows and positions that are built in.
+_VIDEO = {"mvit_v1_b": (16, 224), "mvit_v2_s": (16, 224), "s3d": (16, 224)}
 
 
 def list_models() -> dict[str, str]:
@@ -41,7 +38,7 @@ def _task(name: str) -> str:
 
 
 def build(name: str) -> tuple[nn.Module, Any]:
-    """A model and a batch of two stimuli."""
+    """A model and a small batch: two stimuli, or one where it is large."""
     return _BUILDERS[_task(name)](name)
 
 
@@ -68,10 +65,9 @@ def _build_detector(name: str) -> tuple[nn.Module, Any]:
 
 
 def _build_video(name: str) -> tuple[nn.Module, Any]:
-    options, (n_frames, size) = _VIDEO.get(name, ({}, (4, 64)))
-    return torchvision.models.get_model(name, weights=None, **options), torch.randn(
-        2, 3, n_frames, size, size
-    )
+    n_frames, size = _VIDEO.get(name, (4, 64))
+    n_stimuli = 1 if name in _VIDEO else 2
+    return torchvision.models.get_model(name, weights=None), torch.randn(n_stimuli, 3, n_frames, size, size)
 
 
 def _build_flow(name: str) -> tuple[nn.Module, Any]:

@@ -18,10 +18,11 @@ _NAMES: Mapping[int, str] = {
         hidden_channels image_size conv_dim""",
     2: """num_hidden_layers n_layer num_layers n_layers encoder_layers decoder_layers num_encoder_layers
         num_decoder_layers decoder_num_hidden_layers n_encoder_layer num_block_layers num_hidden_groups
-        num_key_value_heads num_kv_heads n_group topk_group eos_token_id num_conv_pos_embedding_groups""",
+        num_key_value_heads num_kv_heads n_group topk_group eos_token_id num_conv_pos_embedding_groups
+        num_experts_per_tok""",
     4: """num_attention_heads n_head n_heads num_heads encoder_attention_heads decoder_attention_heads
         decoder_num_attention_heads num_encoder_attention_heads num_decoder_attention_heads num_frames num_experts
-        num_local_experts n_routed_experts mamba_n_heads""",
+        num_local_experts n_routed_experts mamba_n_heads rotary_dim""",
     64: """intermediate_size n_inner d_ff ffn_dim encoder_ffn_dim decoder_ffn_dim d_inner ffn_hidden_size
         decoder_intermediate_size ffn_intermediate_size moe_intermediate_size dff feed_forward_hidden_size
         shared_expert_intermediate_size max_position_embeddings n_positions n_ctx max_source_positions
@@ -35,8 +36,8 @@ _NAMES: Mapping[int, str] = {
 _SIZES = {name: size for size, names in _NAMES.items() for name in names.split()}
 
 
-def shrink(config: Any) -> Any:
-    """A configuration of the same kind with small sizes; the parts of a composed one too."""
+def shrink(config: Any, **exceptions: Any) -> Any:
+    """A configuration of the same kind with small sizes, also in its parts, but for `exceptions`."""
     settings = {}
     for name, value in config.to_dict().items():
         part = getattr(config, name, None)
@@ -46,31 +47,57 @@ def shrink(config: Any) -> Any:
             settings[name] = min(_SIZES[name], value) if value > 0 else value
         elif name in _SIZES and value is None and name.endswith("token_id"):
             settings[name] = _SIZES[name]
-    return type(config)(**settings)
+    return type(config)(**settings | exceptions)
 
 
 _FAMILIES: Mapping[str, str] = {
-    "text": """albert bart bert big_bird bigbird_pegasus biogpt blenderbot bloom camembert canine codegen
-        cohere convbert ctrl cpmant data2vec-text deberta deberta-v2 distilbert electra ernie esm falcon
-        falcon_mamba flaubert fnet fsmt funnel gemma gemma2 gemma3_text glm gpt2 gpt_bigcode gpt_neo
-        gpt_neox gptj granite ibert jamba jetmoe led llama longformer longt5 luke m2m_100 mamba mamba2
-        marian mbart megatron-bert mistral mixtral mobilebert modernbert mpnet mpt mra mt5 mvp
-        nomic_bert nystromformer olmo olmo2 olmoe openai-gpt opt pegasus perceiver persimmon phi phi3
-        plbart prophetnet qwen2 qwen2_moe qwen3 qwen3_moe recurrent_gemma reformer rembert roberta
+    "text": """
+        albert bart bert big_bird bigbird_pegasus biogpt blenderbot bloom camembert canine codegen
+        cohere convbert cpmant ctrl data2vec-text deberta deberta-v2 distilbert electra ernie esm falcon
+        falcon_mamba flaubert fnet fsmt gemma gemma2 gemma3_text glm gpt2 gpt_bigcode gpt_neo gpt_neox
+        gptj granite ibert jamba jetmoe led llama longformer longt5 luke m2m_100 mamba mamba2 marian
+        mbart megatron-bert mistral mixtral mobilebert modernbert mpnet mpt mra mt5 mvp nomic_bert
+        nystromformer olmo olmo2 olmoe openai-gpt opt pegasus perceiver persimmon phi phi3 plbart
+        prophetnet qwen2 qwen2_moe qwen3 qwen3_moe recurrent_gemma reformer rembert roberta
         roberta-prelayernorm roc_bert roformer rwkv splinter squeezebert stablelm starcoder2
-        switch_transformers t5 umt5 xglm xlm xlm-roberta xlnet xlstm xmod yoso""",
-    "images": """aimv2_vision_model beit bit clip clip_vision_model clipseg convnext convnextv2 cvt
-        data2vec-vision deit detr dinat dinov2 dinov2_with_registers dinov3_vit dpt efficientnet
-        focalnet glpn hiera ijepa imagegpt levit mobilenet_v1 mobilenet_v2 mobilevit mobilevitv2
+        switch_transformers t5 umt5 xglm xlm xlm-roberta xlnet xmod yoso
+    """,
+    "images": """
+        aimv2_vision_model beit bit blip chinese_clip clip clip_vision_model clipseg convnext convnextv2
+        cvt data2vec-vision deit dinov2 dinov2_with_registers dinov3_vit dpt efficientnet flava focalnet
+        glpn groupvit hiera ijepa imagegpt levit mobilenet_v1 mobilenet_v2 mobilevit mobilevitv2 owlvit
         poolformer pvt pvt_v2 regnet resnet sam_vision_model segformer siglip siglip_vision_model
-        swiftformer swin swin2sr swinv2 textnet timesformer videomae vilt vit vit_mae vit_msn vitdet
-        vivit vjepa2 yolos blip flava groupvit owlvit chinese_clip""",
-    "sound and series": """audio-spectrogram-transformer data2vec-audio hubert sew speech_to_text unispeech wav2vec2
-        wav2vec2-conformer wavlm whisper encodec clap patchtst patchtsmixer time_series_transformer
-        decision_transformer univnet""",
+        swiftformer swin swin2sr swinv2 timesformer videomae vilt vit vit_mae vit_msn vitdet vivit
+        vjepa2 yolos
+    """,
+    "sound and series": """
+        audio-spectrogram-transformer data2vec-audio encodec hubert patchtsmixer patchtst sew
+        speech_to_text unispeech univnet wav2vec2 wav2vec2-conformer wavlm whisper
+    """,
 }
-# Settings that a family needs beside small sizes.
-_SETTINGS: Mapping[str, Mapping[str, Any]] = {}
+# What a family needs beside small sizes, or in their place.
+_SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "efficientnet": {"hidden_dim": 2560},
+    "esm": {"vocab_size": 120, "mask_token_id": 3},
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]], "attention_layers": ["global", "local"]},
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
+    "levit": {"image_size": 224, "patch_size": 16},
+    "mamba2": {"num_heads": 8, "head_dim": 8, "n_groups": 1},
+    "mobilevitv2": {"image_size": 64},
+    "perceiver": {"num_latents": 8, "d_latents": 32, "num_self_attends_per_block": 2},
+    "recurrent_gemma": {"num_hidden_layers": 3, "block_types": ["recurrent", "recurrent", "attention"]},
+    "reformer": {
+        "axial_pos_embds_dim": [16, 16],
+        "axial_pos_shape": [2, 4],
+        "local_attn_chunk_length": 4,
+        "lsh_attn_chunk_length": 4,
+    },
+    "swin": {"embed_dim": 24, "depths": [2, 2], "num_heads": [3, 6], "window_size": 4, "patch_size": 4},
+    "swin2sr": {"embed_dim": 24, "depths": [2, 2], "num_heads": [3, 3], "window_size": 4, "patch_size": 1},
+    "swinv2": {"embed_dim": 24, "depths": [2, 2], "num_heads": [3, 6], "window_size": 4, "patch_size": 4},
+    "vjepa2": {"crop_size": 32, "frames_per_clip": 4, "pred_hidden_size": 32, "pred_num_attention_heads": 4},
+    "xmod": {"default_language": "en_XX"},
+}
 
 
 def list_models() -> dict[str, str]:
@@ -81,11 +108,12 @@ def list_models() -> dict[str, str]:
 def build(name: str) -> tuple[nn.Module, Any]:
     """A model of a family, and a batch of two stimuli."""
     transformers.logging.set_verbosity_error()
-    config = shrink(transformers.AutoConfig.for_model(name, **_SETTINGS.get(name, {})))
+    config = shrink(transformers.AutoConfig.for_model(name), **_SETTINGS.get(name, {}))
     model = transformers.AutoModel.from_config(config)
-    wanted = inspect.signature(model.forward).parameters
-    inputs = {name: make(config) for name, make in _INPUTS.items() if name in wanted}
-    return model, inputs
+    wanted = set(inspect.signature(model.forward).parameters)
+    if "input_ids" not in wanted:
+        wanted.discard("attention_mask")
+    return model, {name: make(config) for name, make in _INPUTS.items() if name in wanted}
 
 
 def _find(config: Any, name: str, default: Any = None) -> Any:
@@ -124,7 +152,8 @@ def _make_sound(config: Any) -> torch.Tensor:
 def _make_spectrum(config: Any) -> torch.Tensor:
     if config.model_type == "whisper":
         return torch.randn(2, config.num_mel_bins, 2 * config.max_source_positions)
-    return torch.randn(2, 48, _find(config, "input_feat_per_channel", 80))
+    n_channels = _find(config, "input_feat_per_channel") or _find(config, "num_mel_bins", 80)
+    return torch.randn(2, 48, n_channels)
 
 
 _INPUTS: Mapping[str, Callable[[Any], Any]] = {
@@ -134,5 +163,7 @@ _INPUTS: Mapping[str, Callable[[Any], Any]] = {
     "pixel_values": _make_pixels,
     "input_values": _make_sound,
     "input_features": _make_spectrum,
+    "inputs": lambda config: torch.randn(2, 10, config.d_model),
+    "pixel_values_videos": lambda config: torch.randn(2, 4, 3, config.crop_size, config.crop_size),
     "past_values": lambda config: torch.randn(2, config.context_length, config.num_input_channels),
 }

@@ -35,10 +35,11 @@ class Finding:
 
 
 # They make memory without values, or values without looking at the numbers they are given.
-_UNINITIALISED = words("empty empty_like new_empty empty_strided new_empty_strided resize resize_as")
+_UNINITIALISED = words("new empty empty_like new_empty empty_strided new_empty_strided resize resize_as")
 _SHAPE_ONLY = words(
     """zeros_like ones_like full_like rand_like randn_like randint_like new_zeros new_ones new_full new_tensor
-    bernoulli normal uniform random exponential geometric log_normal cauchy zero fill set_data"""
+    bernoulli normal uniform random exponential geometric log_normal cauchy zero fill constant kaiming_uniform
+    set_data"""
 )
 _LIKE_SECOND = words(
     "to type_as expand_as view_as reshape_as"
@@ -143,7 +144,10 @@ def _perturbation_finding(event: Event, parent: Value, values: list[Value], kept
 def _changes(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
     """Yield the tensor with other values, ever further from its own."""
     tensor = tensor.detach()
-    if tensor.is_nested or tensor.layout is not torch.strided or tensor.is_quantized:
+    if tensor.is_nested or tensor.layout is not torch.strided:
+        return
+    if tensor.is_quantized:
+        yield from _changes_of_quantized(tensor)
         return
     generator = torch.Generator().manual_seed(0)
     if tensor.dtype is torch.bool:
@@ -157,6 +161,7 @@ def _changes(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
         yield torch.empty_like(tensor).copy_(tensor + noise * (spread + 0.1).to(tensor.dtype))
         yield torch.empty_like(tensor).copy_(-tensor + 1)
         yield torch.empty_like(tensor).copy_(tensor.abs() * 100 + 100)
+        yield torch.empty_like(tensor).copy_(noise.abs() + 0.1)  # weights may not be negative
         yield torch.full_like(tensor, float("nan"))
     else:
         yield torch.empty_like(tensor).copy_(
@@ -166,6 +171,18 @@ def _changes(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
         yield torch.zeros_like(tensor)
         yield tensor + 1
         yield tensor - 1
+
+
+def _changes_of_quantized(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Yield the tensor with other integers under the same scale."""
+    if tensor.qscheme() is torch.per_tensor_affine:
+        integers, scale, zero = tensor.int_repr(), tensor.q_scale(), tensor.q_zero_point()
+        lowest, highest = torch.iinfo(integers.dtype).min, torch.iinfo(integers.dtype).max
+        for changed in (
+            (integers.long() * 37 + 11) % (highest - lowest) + lowest,
+            integers.long() * 0 + highest,
+        ):
+            yield torch._make_per_tensor_quantized_tensor(changed.to(integers.dtype), scale, zero)
 
 
 def _find_reason(event: Event, parent: Value, kept: Kept) -> str:

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from torch import nn
-
 from neurolens.recording.addresses import Place, results
 from neurolens.recording.events import Event, Scope
 from neurolens.recording.flops import count_flops
 from neurolens.tracing.operation import Branch, Operation
+from neurolens.tracing.sizes import count_parameters, name_parameters, say_count, say_number
 
 if TYPE_CHECKING:
     from neurolens.tracing.trace import Trace
@@ -212,21 +211,11 @@ def _connect(trace: Trace, homes: _Homes, level: int | None, run: int = 1) -> Bo
                 forward[Arrow(tail, head)] = None
             elif tail != head or _is_next_pass(trace, homes.nodes[head], parent, index):
                 back[Arrow(tail, head)] = None
-    _count_parameters(trace, homes.nodes.values())
+    parameters = name_parameters(trace)
+    for box in homes.nodes.values():
+        box.n_parameters = count_parameters((trace.recording.events[i] for i in box.members), parameters)
     branches = _find_branches(trace, homes)
     return Boxes(homes.nodes, tuple(forward), tuple(back), branches, level, run)
-
-
-def _count_parameters(trace: Trace, boxes: Iterable[Box]) -> None:
-    module = trace.model.module
-    if not isinstance(module, nn.Module):
-        return
-    trained = {name for name, _ in module.named_parameters(remove_duplicate=False)}
-    for box in boxes:
-        values = (v for index in box.members for v in trace.recording.events[index].inputs())
-        box.n_parameters = sum(
-            {v.parameter: v.shape.numel() for v in values if v.parameter in trained}.values()
-        )
 
 
 def _is_next_pass(trace: Trace, box: Box, parent: int, index: int) -> bool:
@@ -283,7 +272,7 @@ def say_shapes(trace: Trace, box: Box) -> str:
 
 def say_parameters(trace: Trace, box: Box) -> str:
     """Write how many parameters a box reads; buffers are none."""
-    return f"{box.n_parameters:,} parameters" if box.n_parameters else ""
+    return say_number(box.n_parameters, "parameter") if box.n_parameters else ""
 
 
 def say_flops(trace: Trace, box: Box) -> str:
@@ -291,14 +280,6 @@ def say_flops(trace: Trace, box: Box) -> str:
     counts = [count_flops(trace.recording.events[index]) for index in box.members]
     total = sum(count for count in counts if count is not None)
     return f"{say_count(total)}FLOP" if total else ""
-
-
-def say_count(number: float) -> str:
-    """Write a large number with three digits and a prefix."""
-    for prefix, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= size:
-            return f"{number / size:.3g} {prefix}"
-    return f"{number:.3g} "
 
 
 DETAILS: Mapping[str, Callable[[Trace, Box], str]] = {

@@ -18,6 +18,7 @@ from neurolens.errors import InputError, NeurolensError, NeurolensWarning, check
 from neurolens.tracing.boxes import DETAILS, Arrow, Box, Boxes, choose_boxes
 from neurolens.tracing.operation import Branch
 from neurolens.tracing.palette import DARK, Palette, read_palette, say_value
+from neurolens.tracing.sizes import say_number
 
 if TYPE_CHECKING:
     from neurolens.tracing.trace import Trace
@@ -156,8 +157,8 @@ class _Picture:
     def _title(self) -> str:
         trace = self.trace
         n_steps = len(trace.recording.events)
-        steps = f" in {n_steps} steps" if n_steps != len(trace) else ""
-        return f"{trace.model.name}: {len(trace)} operations{steps}"
+        steps = f" in {n_steps:,} steps" if n_steps != len(trace) else ""
+        return f"{trace.model.name}: {say_number(len(trace), 'operation')}{steps}"
 
     def _key(self) -> Iterator[str]:
         if self.palette is not None:

@@ -15,6 +15,7 @@ from neurolens.recording.addresses import Place, resolve, results
 from neurolens.recording.branches import find_branch
 from neurolens.recording.events import Event, Scope, Value, leaves
 from neurolens.recording.flops import count_flops
+from neurolens.tracing.sizes import say_number
 from neurolens.tracing.source import NOT_THE_USERS, Source, find_source
 
 if TYPE_CHECKING:
@@ -307,7 +308,8 @@ class Module(Node):
         )
 
     def __repr__(self) -> str:
-        return f"<Module {self.address or '(the model)'}: {self.type}, {len(self.operations)} operations>"
+        n_operations = say_number(len(self.operations), "operation")
+        return f"<Module {self.address or '(the model)'}: {self.type}, {n_operations}>"
 
 
 def _join(shapes: Iterable[tuple[int, ...]]) -> str:
