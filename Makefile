@@ -10,7 +10,7 @@ ifneq ($(wildcard ../shared/data),)
 export NEUROLENS_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help install lint test demo format clean zoo
+.PHONY: help install lint test demo calibrate format clean zoo
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -39,6 +39,9 @@ demo: $(READY)  ## a trained network against brain data, operation by operation;
 # One thread a model, two models at a time.
 zoo: $(READY)  ## hundreds of models traced and proven; goes on where it was stopped; writes docs/zoo.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.zoo
+
+calibrate: $(READY)  ## how often every test of RSA is wrong, by simulation; writes docs/calibration.md (20 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.calibration
 
 format: $(READY)  ## format the code in place
 	$(BIN)/ruff format .
