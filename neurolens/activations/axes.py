@@ -126,6 +126,8 @@ class _Probe:
         while True:
             ration = Ration(keep, self.memory * self.sizes[0] / sum(self.sizes))
             (few, kept), (more, kept_too) = (self._run(call, ration.keep) for call in self.calls)
+            if few.keys() != more.keys():  # the first run may have filled a cache of the model's own
+                few, kept = self._run(self.calls[0], ration.keep)
             for address, a in few.items():
                 b = more.get(address)
                 if b is not None and a in kept and b in kept_too and address not in self.fitting:

@@ -50,6 +50,9 @@ class Ration:
         """Count what this recording holds, each memory once; the model's own parameters take none."""
         recorder = current_recorder()
         held = {} if recorder is None else recorder.memory.tensors
+        if len(held) < self._n_counted:  # another run
+            self._n_counted = self._n_bytes = 0
+            self._storages.clear()
         for value, tensor in islice(held.items(), self._n_counted, None):
             key = compat.storage_key(tensor)
             if not value.parameter and key not in self._storages:

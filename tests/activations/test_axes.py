@@ -304,6 +304,28 @@ def test_scripted_modules_are_left_as_they_were():
         assert torch.equal(tensor, before[name]), name
 
 
+class Caching(nn.Module):
+    """Computes a table when it is first run, and keeps it where no state dict sees it."""
+
+    def __init__(self):
+        super().__init__()
+        self.bias = nn.Parameter(torch.rand(9))
+        self.table = None
+
+    def forward(self, x):
+        if self.table is None:
+            self.table = self.bias[torch.arange(4)].exp()
+        return x * self.table
+
+
+def test_a_model_that_caches_what_it_computes_is_compared_with_its_cache_filled():
+    model = Caching()
+    axes = find_axes(model, as_call(torch.rand(3, 4)))
+    later = run_values(model, torch.rand(3, 4))
+    assert {where.reason for where in (axes.of(*a) for a in later)} == {"", STATIC}
+    assert axes.of("mul", 1, "").axis == 0
+
+
 def test_a_model_that_refuses_other_batches_gives_the_reason():
     def model(x):
         assert x.shape[0] == 4, "four or nothing"
