@@ -110,7 +110,9 @@ def test_hub_caches_are_read_without_a_network(tmp_path, libraries):
         model__safetensors=lambda f: bare.save_pretrained(f.parent),
         preprocessor_config__json=lambda f: transformers.ViTImageProcessor().save_pretrained(f.parent),
     )
+    timm.models.save_for_hf(vit, str(tmp_path / "vit"))
     specs = {
+        f"timm:local-dir:{tmp_path / 'vit'}": vit,
         "timm:test_vit": vit,
         "timm:test_vit.r160_in1k": vit,
         "open_clip:hf-hub:someone/tiny-clip": clip,
