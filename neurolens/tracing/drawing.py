@@ -200,10 +200,12 @@ class _Picture:
         for child in inner.get(path, ()):
             with graph.subgraph(name=f"cluster_{_node(child)}") as frame:
                 place = self.trace.names.places.get(child)
-                # The bare name, on the left: arrows come in at the middle, and would cross anything longer.
-                frame.attr(label=graphviz.escape(child.rsplit(".", 1)[-1]), labeljust="l", labelloc="t")
+                # The bare name, on the left and short: arrows come in at the middle, and would cross it.
+                name = child.rsplit(".", 1)[-1]
+                size = "12" if len(name) < 10 else "9"
+                frame.attr(label=graphviz.escape(name), labeljust="l", labelloc="t", fontsize=size)
                 frame.attr(tooltip=graphviz.escape(f"{child}: {place.name}" if place else child))
-                frame.attr(style="rounded", color="#9ca3af", fontsize="12", fontcolor=DARK)
+                frame.attr(style="rounded", color="#9ca3af", fontcolor=DARK)
                 self._add_frame(frame, child, tree, inner)
 
     def _add_box(self, graph: graphviz.Digraph, box: Box) -> None:
