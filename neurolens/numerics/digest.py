@@ -59,7 +59,12 @@ def _read_as_integers(values: NDArray[Any]) -> NDArray[np.uint64]:
     if values.dtype.itemsize > 8:  # long doubles have bytes without meaning
         values = values.astype(np.float64)
     integers = np.ascontiguousarray(values).view(np.dtype(f"u{values.dtype.itemsize}"))
-    return integers.astype(np.uint64, copy=False)
+    if values.dtype.itemsize < 8:
+        return integers.astype(np.uint64)
+    # A product with an odd weight keeps the highest bit as it is, and two changed signs would cancel: mix it in.
+    mixed: NDArray[np.uint64] = integers >> np.uint64(32)
+    mixed ^= integers
+    return mixed
 
 
 def compute_digest(array: NDArray[Any]) -> str:

@@ -84,8 +84,12 @@ def make_settings(
     check_options(metric, normalize, noise)
     check_choice(missing, MISSING, "missing")
     runs = METRICS[metric].runs
-    if missing == "pairwise" and not runs:  # runs that lack a stimulus are always left out pair by pair
+    if missing == "pairwise":
         refuse_incomplete(metric)
+        if device is not None:
+            raise InputError(
+                f"device={device!r}: missing='pairwise' is computed by numpy alone; leave device= out."
+            )
     kept = tuple(dim for dim in over if not (runs and dim == RUN))
     return Settings(metric, kept, normalize, missing, noise, device, memory)
 

@@ -50,6 +50,34 @@ def test_every_single_change_shows(shape, dtype):
     assert len(seen) == len({0, values.size // 2, values.size - 1}) + 1 if values.size else len(seen) == 1
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, np.int64])
+def test_changed_signs_do_not_cancel(dtype):
+    values = draw((40, 50), dtype)
+    rng = np.random.default_rng(1)
+    seen = {compute_digest(values), compute_digest(-values), compute_digest(np.abs(values))}
+    for n_changed in (2, 4, 2, 1000):
+        changed = values.copy().reshape(-1)
+        changed[rng.choice(2000, n_changed, replace=False)] *= -1
+        seen.add(compute_digest(changed.reshape(40, 50)))
+    assert len(seen) == 7
+
+
+def test_random_changes_never_meet():
+    rng = np.random.default_rng(2)
+    values = draw((8, 16))
+    bits = values.view(np.uint64)
+    seen = set()
+    for _ in range(3000):  # a few bits of a few values, at any place
+        changed = bits.copy().reshape(-1)
+        for index in rng.choice(128, 2, replace=False):
+            changed[index] ^= np.uint64(1) << np.uint64(rng.integers(64))
+        seen.add(changed.tobytes())
+    digests = {
+        compute_digest(np.frombuffer(one, dtype=np.uint64).view(np.float64).reshape(8, 16)) for one in seen
+    }
+    assert len(digests) == len(seen)
+
+
 def test_shape_dtype_order_and_text_count():
     values = draw((4, 6))
     different = [

@@ -143,6 +143,7 @@ def test_stimuli_are_joined_by_label_not_by_order():
     ("source", "error", "says"),
     [
         (draw().isel(stimulus=[0, 1]), InputError, "at least 3"),
+        (draw().isel(stimulus=[0]), InputError, "has 1 stimuli"),
         ({"conv": draw().isel(stimulus=[0, 1])}, InputError, "conv has 2 stimuli"),
         (draw().drop_vars("stimulus"), LabelError, "no labels"),
         (draw(ids=["a", "a", "b", "c", "d"]), LabelError, "'a'"),
@@ -319,6 +320,8 @@ def test_workers_give_the_same_numbers(tmp_path):
         ({"metric": "crossnobis"}, LabelError, "'run'"),
         ({"missing": "pair"}, InputError, "'pairwise'"),
         ({"metric": "poisson", "missing": "pairwise"}, InputError, "no meaning for metric='poisson'"),
+        ({"metric": "crossnobis", "missing": "pairwise"}, InputError, "no meaning for metric='crossnobis'"),
+        ({"missing": "pairwise", "device": "cpu"}, InputError, "leave device= out"),
         ({"memory": "lots"}, InputError, "lots"),
         ({"noise": np.eye(36)}, InputError, "no meaning for metric='correlation'"),
         ({"normalize": "features"}, InputError, "'sqeuclidean' only"),
