@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from neurolens.encoding.estimators import LinearEstimator, check_groups
 from neurolens.encoding.features import split_band_labels
-from neurolens.encoding.folds import CrossValidator, Folds, resolve_folds
+from neurolens.encoding.folds import CrossValidator, Folds, resolve_inner
 from neurolens.encoding.ridge import check_alphas, warn_edge
 from neurolens.errors import InputError, LabelError
 from neurolens.numerics.banded import fit_banded, split_bands
@@ -39,10 +39,11 @@ class BandedRidge(LinearEstimator):
         Positive, beside bands of mean squared length 1; by default ``logspace(-4, 5, 10)``.
     n_iter : int
         How many combinations of shares are tried; equal shares are the first.
-    cv : int or scikit-learn splitter
-        The inner folds. A number makes seeded, shuffled folds that keep `groups` whole.
+    cv : int or scikit-learn splitter, optional
+        The inner folds. A number makes seeded, shuffled folds that keep `groups` whole; by default five, or as
+        many as there are groups where these are fewer.
     seed : int
-        Of the combinations, and of the inner folds where `cv` is a number.
+        Of the combinations, and of the inner folds where `cv` is a number or left out.
     device : str, optional
         A torch device to search on ("cuda"); by default numpy.
 
@@ -78,7 +79,7 @@ class BandedRidge(LinearEstimator):
         *,
         alphas: ArrayLike | None = None,
         n_iter: int = 50,
-        cv: CrossValidator = 5,
+        cv: CrossValidator | None = None,
         seed: int = 0,
         device: str | None = None,
     ) -> None:
@@ -164,7 +165,7 @@ class BandedRidge(LinearEstimator):
 
     def inner_folds(self, groups: NDArray[Any]) -> Folds:
         """Return the folds that shares and alphas are chosen by."""
-        return resolve_folds(self.cv, groups, seed=self.seed, what="the cv of BandedRidge")
+        return resolve_inner(self.cv, groups, seed=self.seed, what="the cv of BandedRidge")
 
     def _split_features(self, n_features: int) -> dict[str, NDArray[np.intp]]:
         """Positions of the features of each band; without bands all features are one."""

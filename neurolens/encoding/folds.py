@@ -28,6 +28,7 @@ Folds: TypeAlias = list[tuple[NDArray[np.intp], NDArray[np.intp]]]
 CrossValidator: TypeAlias = int | str | Mapping[str, Sequence[Any]] | Iterable[tuple[Any, Any]] | Any
 
 SIDES = ("train", "test")
+INNER_FOLDS = 5
 
 
 def group_folds(groups: Labels, n_folds: int, *, seed: int, what: str = "cv") -> Folds:
@@ -126,6 +127,32 @@ def resolve_folds(cv: CrossValidator, groups: Labels, *, seed: int, what: str = 
     for train, test in folds:
         check_fold(train, test, groups, f"{what}={cv!r}")
     return folds
+
+
+def resolve_inner(cv: CrossValidator | None, groups: Labels, *, seed: int, what: str) -> Folds:
+    """Turn the `cv` of a model into the folds that it chooses by.
+
+    Parameters
+    ----------
+    cv
+        As `resolve_folds` takes it; None for five folds, or as many as there are groups where these are fewer.
+    groups
+        Array, shape (n_train,): the group of each training stimulus.
+    seed, what
+        As `resolve_folds` takes them.
+
+    Returns
+    -------
+    list of (train, test)
+
+    Raises
+    ------
+    InputError
+        As `resolve_folds`.
+    """
+    if cv is None:
+        cv = max(2, min(INNER_FOLDS, np.unique(groups.astype(str)).size))
+    return resolve_folds(cv, groups, seed=seed, what=what)
 
 
 def label_folds(labels: Labels, *, what: str) -> Folds:

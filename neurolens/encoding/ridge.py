@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neurolens.encoding.estimators import LinearEstimator, check_groups
-from neurolens.encoding.folds import CrossValidator, Folds, resolve_folds
+from neurolens.encoding.folds import CrossValidator, Folds, resolve_inner
 from neurolens.errors import InputError, NeurolensWarning
 from neurolens.numerics.ridge import fit_ridge
 
@@ -33,12 +33,13 @@ class Ridge(LinearEstimator):
         Positive. By default ``logspace(-4, 5, 10) * trace(K) / n``, K the kernel of the n centred training
         patterns: multiplying all features by a constant changes nothing. With one alpha nothing is
         cross-validated.
-    cv : int or scikit-learn splitter
-        The inner folds that choose alpha. A number makes seeded, shuffled folds that keep `groups` whole.
+    cv : int or scikit-learn splitter, optional
+        The inner folds that choose alpha. A number makes seeded, shuffled folds that keep `groups` whole; by
+        default five, or as many as there are groups where these are fewer.
     standardize : bool
         Divide features by their standard deviation over the training stimuli. They are always centred.
     seed : int
-        Of the inner folds, where `cv` is a number.
+        Of the inner folds, where `cv` is a number or left out.
     device : str, optional
         A torch device to compute on ("cuda"); by default numpy.
 
@@ -71,7 +72,7 @@ class Ridge(LinearEstimator):
         self,
         alphas: ArrayLike | None = None,
         *,
-        cv: CrossValidator = 5,
+        cv: CrossValidator | None = None,
         standardize: bool = False,
         seed: int = 0,
         device: str | None = None,
@@ -136,7 +137,7 @@ class Ridge(LinearEstimator):
         -------
         list of (train, test)
         """
-        return resolve_folds(self.cv, groups, seed=self.seed, what="the cv of Ridge")
+        return resolve_inner(self.cv, groups, seed=self.seed, what="the cv of Ridge")
 
 
 def check_alphas(alphas: ArrayLike | None) -> NDArray[np.float64] | None:

@@ -56,7 +56,30 @@ class _Step(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-le
         return features
 
 
-class Delay(_Step):
+class _RunStep(_Step):
+    """A step whose rows are the volumes of runs, in order of time."""
+
+    def fit_transform(self, X: ArrayLike, y: object = None, groups: ArrayLike | None = None) -> FloatArray:
+        """Fit, and transform the same rows.
+
+        Parameters
+        ----------
+        X
+            Array, shape (n_volumes, n_features); the rows of a run are in order of time.
+        y
+            Not used.
+        groups
+            Array, shape (n_volumes,): the run of each row; by default all are one run.
+
+        Returns
+        -------
+        array, shape (n_volumes, n_columns)
+        """
+        transformed: FloatArray = self.fit(X, y).transform(X, groups=groups)  # type: ignore[attr-defined]
+        return transformed
+
+
+class Delay(_RunStep):
     """Features of earlier volumes beside each other (a finite impulse response), run by run.
 
     Row t of the result holds the features of the rows ``t - delay`` of the same run, and 0 where the run had no
@@ -109,7 +132,7 @@ class Delay(_Step):
             )
 
 
-class HRF(_Step):
+class HRF(_RunStep):
     """Features convolved with the canonical haemodynamic response, run by run (needs nilearn).
 
     Parameters

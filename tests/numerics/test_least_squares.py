@@ -34,10 +34,10 @@ def test_least_squares_is_scikit_learns(shape):
 def test_pls_in_few_coordinates_is_pls_of_the_features(shape, n_components):
     X, Y = simulate(*shape)
     train, test = np.arange(30), np.arange(30, len(X))
-    reference = PLSRegression(n_components=n_components, scale=False, tol=1e-12, max_iter=5000)
+    reference = PLSRegression(n_components=n_components, scale=False)
     reference.fit(X[train], Y[train])
     predicted = predict_pls(split_design(make_design(X), train, test), Y[train], n_components=n_components)
-    np.testing.assert_allclose(predicted, reference.predict(X[test]), atol=5e-3 * Y.std())
+    np.testing.assert_allclose(predicted, reference.predict(X[test]), rtol=1e-5, atol=1e-6)
     coef, intercept, used = fit_pls(X[train], Y[train], n_components=n_components)
     assert used == n_components
     np.testing.assert_allclose(X[test] @ coef + intercept, predicted, rtol=1e-8)
