@@ -17,6 +17,7 @@ from neurolens.activations.budget import Budget, estimate_bytes, require_memory,
 from neurolens.activations.collection import StoredActivations
 from neurolens.activations.collection import open as open_activations
 from neurolens.activations.distributed import compute_on
+from neurolens.activations.feed import deaths_named
 from neurolens.activations.memory import keep_freed_memory
 from neurolens.activations.operations import Ops
 from neurolens.activations.progress import track
@@ -174,7 +175,7 @@ def _write(
         ):
             warn_of_flaws(run)
         return
-    with keep_freed_memory():
+    with keep_freed_memory(), deaths_named():
         for _ in track(write_blocks(run, writer, cast, missing), text, shown=progress, total=len(missing)):
             warn_of_flaws(run)
 

@@ -11,7 +11,7 @@ import torch
 from neurolens.activations.axes import list_values
 from neurolens.activations.batches import Call, undisturbed
 from neurolens.recording.addresses import Names
-from neurolens.recording.events import Recording
+from neurolens.recording.events import Recording, Value
 from neurolens.recording.recorder import record
 
 Kind = Literal["NaN", "infinity"]
@@ -73,12 +73,24 @@ def find_origin(
         values = list_values(name(recording))
     except Exception:  # it may not run on these stimuli alone: then nobody can tell
         return ""
-    test = torch.isnan if kind == "NaN" else torch.isinf
-    for (address, _, label), value in values.items():
+    places = {id(value): address + label for (address, _, label), value in values.items()}
+
+    def is_broken(value: Value, *, by: Callable[[torch.Tensor], torch.Tensor]) -> bool:
         tensor = recording.tensors.get(value)
-        if tensor is not None and tensor.is_floating_point() and bool(test(tensor).any()):
-            return address + label
-    return ""
+        return tensor is not None and tensor.is_floating_point() and bool(by(tensor).any())
+
+    test = torch.isnan if kind == "NaN" else torch.isinf
+    found = next((value for value in values.values() if is_broken(value, by=test)), None)
+    before = found
+    while before is not None:  # infinity minus infinity is NaN: where did the infinity come from?
+        found = before
+        inputs = [value for value in found.event.inputs() if value is not found and id(value) in places]
+        before = next((value for value in inputs if is_broken(value, by=_is_no_number)), None)
+    return "" if found is None else places[id(found)]
+
+
+def _is_no_number(tensor: torch.Tensor) -> torch.Tensor:
+    return ~torch.isfinite(tensor)
 
 
 def say_place(module: Callable[..., Any], error: BaseException) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
@@ -110,18 +111,35 @@ def _feed_from_processes(
 
 
 def _unpack(loader: Iterator[Any]) -> Iterator[Call]:
+    for batch in loader:
+        if isinstance(batch, Exception):
+            raise batch
+        yield as_call(tuple(batch) if isinstance(batch, list) else batch)
+
+
+@contextmanager
+def deaths_named() -> Iterator[None]:
+    """Say it when a process that reads stimuli dies: torch raises that at any moment, in whatever then runs.
+
+    Raises
+    ------
+    StimulusError
+        In place of torch's error.
+    """
     try:
-        for batch in loader:
-            if isinstance(batch, Exception):
-                raise batch
-            yield as_call(tuple(batch) if isinstance(batch, list) else batch)
+        yield
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        if not is_death(error):
             raise
         raise StimulusError(
             f"A process that reads stimuli died ({error}). Perhaps memory ran out: use fewer workers=, or a smaller "
             "batch_size=. What is written is kept: run the same again."
         ) from error
+
+
+def is_death(error: BaseException) -> bool:
+    """Tell whether an error says that a process of torch's data loader died."""
+    return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -15,7 +15,7 @@ from neurolens.activations.batches import Call, move, undisturbed
 from neurolens.activations.budget import estimate_bytes
 from neurolens.activations.choice import Chooser
 from neurolens.activations.faults import Flaw, find_flaw, find_origin, say_place
-from neurolens.activations.feed import check_workers, feed, load_call, n_ahead
+from neurolens.activations.feed import check_workers, feed, is_death, load_call, n_ahead
 from neurolens.activations.graphs import Graphs, digest, find_aliases, find_target
 from neurolens.activations.operations import Ops
 from neurolens.activations.reduce import PrincipalComponents, Reducer, Reduction, plan_reducers
@@ -345,6 +345,8 @@ class Run:
         except TraceError:
             raise
         except Exception as error:
+            if is_death(error):
+                raise
             error.add_note(f"{self.model.name} raised this {self._blame(part, error)}.")
             raise
 

@@ -12,6 +12,7 @@ import xarray as xr
 
 from neurolens.activations.assemble import label_array, stored_dtype, to_numpy
 from neurolens.activations.collection import Activations
+from neurolens.activations.feed import deaths_named
 from neurolens.activations.memory import keep_freed_memory
 from neurolens.activations.operations import Candidate, Ops, choose_addresses, describe_candidate
 from neurolens.activations.progress import track
@@ -96,7 +97,7 @@ class StreamedActivations(Activations):
         arrays: dict[str, np.ndarray[Any, Any]] = {}
         missing: dict[str, list[str]] = {address: [] for address in group}
         text = f"activations {number + 1}/{len(self._groups)}"
-        with keep_freed_memory():
+        with keep_freed_memory(), deaths_named():
             batches = run.compute(range(run.n_batches), group)
             for index, tensors in track(batches, text, shown=self.progress, total=run.n_batches):
                 part = run.batch_slice(index)

@@ -76,7 +76,9 @@ def test_pooling_is_what_xarray_gives(net, stimuli, whole, method):
 
 def test_one_dim_can_be_pooled(net, stimuli, whole):
     acts = reduced(net, stimuli, Pooling(dims=("x",)), ops="conv")
-    np.testing.assert_allclose(acts["conv"].values, whole["conv.conv2d"].mean("x").values, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        acts["conv"].values, whole["conv.conv2d"].mean("x").values, rtol=1e-5, atol=1e-6
+    )
     assert acts["conv"].attrs["reduced"] == "mean over x"
 
 
@@ -124,12 +126,12 @@ def test_components_are_scikit_learns_of_the_named_stimuli(net, stimuli, whole):
 
 
 def test_chosen_units_are_labelled_by_where_they_were(net, stimuli, whole):
-    acts = reduced(net, stimuli, ChosenUnits({"conv*": [0, 5, 143], "tanh": [7]}), ops=["conv", "tanh", "embed"])
+    acts = reduced(
+        net, stimuli, ChosenUnits({"conv*": [0, 5, 143], "tanh": [7]}), ops=["conv", "tanh", "embed"]
+    )
     flat = whole["conv.conv2d"].values.reshape(N, -1)
     np.testing.assert_array_equal(acts["conv"].values, flat[:, [0, 5, 143]])
     assert acts["conv"].unit.values.tolist() == [0, 5, 143]
-    for unit in acts["conv"]:
-        pass
     for place, unit in enumerate(acts["conv"].unit):
         at = {dim: int(unit[dim]) for dim in ("channel", "y", "x")}
         np.testing.assert_array_equal(whole["conv.conv2d"].sel(at).values, acts["conv"].values[:, place])
@@ -159,7 +161,14 @@ REDUCTIONS = [
 def test_a_store_holds_what_a_stream_gives(net, stimuli, tmp_path, reduce):
     ops = ["conv", "tanh", "embed", "argmax", "exp"]
     acts = extract(
-        net, stimuli, tmp_path / "a.zarr", ops=ops, batch_size=5, reduce=reduce, progress=False, dtype="float16"
+        net,
+        stimuli,
+        tmp_path / "a.zarr",
+        ops=ops,
+        batch_size=5,
+        reduce=reduce,
+        progress=False,
+        dtype="float16",
     )
     for address, array in reduced(net, stimuli, reduce, ops=ops).items():
         stored = acts[address]
