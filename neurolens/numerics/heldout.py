@@ -11,6 +11,7 @@ one fixed split and, as folds are not quite alike, a little conservative for K-f
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ Table = NDArray[np.float64]
 Labels = NDArray[Any]
 Indices = NDArray[np.intp]
 
+_FLAT = 1e-12  # a variance smaller than this share of the mean square is rounding
 _COLUMNS = 128  # neuroids at a time, so that what is gathered again and again stays in the processor's cache
 
 
@@ -207,13 +209,12 @@ def bootstrap_scores(observed: Table, predicted: Table, fold_of: Labels, counts:
     sums, known = np.zeros((len(counts), observed.shape[1])), np.zeros((len(counts), observed.shape[1]))
     for fold in np.unique(fold_of):
         rows = np.flatnonzero(fold_of == fold)
-        y = observed[rows] - observed[rows].mean(axis=0)
-        x = predicted[rows] - observed[rows].mean(axis=0)
-        weight = counts[:, rows]
-        size = weight.sum(axis=1, keepdims=True)
-        moments = [weight @ part / size for part in (y, x, y * y, x * x, x * y)]
+        y, x = (side[rows] - side[rows].mean(axis=0) for side in (observed, predicted))
+        offset = predicted[rows].mean(axis=0) - observed[rows].mean(axis=0)
+        weight = counts[:, rows] / counts[:, rows].sum(axis=1, keepdims=True)
+        moments = [weight @ part for part in (y, x, y * y, x * x, x * y)]
         with np.errstate(divide="ignore", invalid="ignore"):
-            values = finish(*moments)
+            values = finish(_Moments(*moments), offset)
         defined = np.isfinite(values)
         sums += np.where(defined, values, 0)
         known += defined
@@ -243,25 +244,36 @@ def _normalise(values: Table, folds: list[Indices]) -> Table:
     return unit
 
 
-def _pearson(y: Table, x: Table, yy: Table, xx: Table, xy: Table) -> Table:
-    variance_y, variance_x = yy - y * y, xx - x * x
-    tiny = 1e-12
-    r = (xy - x * y) / np.sqrt(variance_y * variance_x)
-    r[(variance_y <= tiny * yy) | (variance_x <= tiny * xx)] = np.nan
+@dataclass(frozen=True)
+class _Moments:
+    """Means (sample, neuroid) over a sample of responses y, predictions x, and their products."""
+
+    y: Table
+    x: Table
+    yy: Table
+    xx: Table
+    xy: Table
+
+
+def _pearson(m: _Moments, _: Table) -> Table:
+    variance_y, variance_x = m.yy - m.y * m.y, m.xx - m.x * m.x
+    r = (m.xy - m.x * m.y) / np.sqrt(variance_y * variance_x)
+    r[(variance_y <= _FLAT * m.yy) | (variance_x <= _FLAT * m.xx)] = np.nan
     return r
 
 
-def _r2(y: Table, x: Table, yy: Table, xx: Table, xy: Table) -> Table:
-    score: Table = 1 - (yy + xx - 2 * xy) / (yy - y * y)
+def _r2(m: _Moments, offset: Table) -> Table:
+    error = m.yy + m.xx - 2 * m.xy + offset * offset + 2 * offset * (m.x - m.y)
+    score: Table = 1 - error / (m.yy - m.y * m.y)
     return score
 
 
-def _signed_r2(y: Table, x: Table, yy: Table, xx: Table, xy: Table) -> Table:
-    r = _pearson(y, x, yy, xx, xy)
+def _signed_r2(m: _Moments, offset: Table) -> Table:
+    r = _pearson(m, offset)
     return r * np.abs(r)
 
 
-_FROM_MOMENTS: dict[str, Callable[[Table, Table, Table, Table, Table], Table]] = {
+_FROM_MOMENTS: dict[str, Callable[[_Moments, Table], Table]] = {
     "pearson": _pearson,
     "r2": _r2,
     "signed_r2": _signed_r2,
