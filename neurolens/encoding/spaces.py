@@ -22,7 +22,7 @@ from neurolens.encoding.scores import r2
 from neurolens.encoding.spreading import show_progress
 from neurolens.errors import InputError, list_names
 from neurolens.numerics.banded import fit_banded, predict_bands, split_bands
-from neurolens.numerics.partition import Subset, find_parts, list_subsets, split_r2
+from neurolens.numerics.shares import Subset, find_parts, list_subsets, split_r2
 from neurolens.schema import FOLD, NEUROID, STIMULUS, join_stimuli, provenance, stimulus_ids
 
 __all__ = ["join_spaces", "partition_variance"]

@@ -75,7 +75,7 @@ class _RunStep(_Step):
         -------
         array, shape (n_volumes, n_columns)
         """
-        transformed: FloatArray = self.fit(X, y).transform(X, groups=groups)  # type: ignore[attr-defined]
+        transformed: FloatArray = self.fit(X, y).transform(X, groups=groups)
         return transformed
 
 

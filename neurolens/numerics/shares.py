@@ -1,4 +1,4 @@
-"""Partition of explained variance among feature spaces: by nested models, and by the product measure."""
+"""Shares of feature spaces in explained variance: by nested models, and by the product measure."""
 
 from __future__ import annotations
 

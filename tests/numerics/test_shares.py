@@ -5,7 +5,7 @@ import pytest
 from himalaya.scoring import r2_score_split
 from sklearn.metrics import r2_score
 
-from neurolens.numerics.partition import find_parts, list_subsets, split_r2
+from neurolens.numerics.shares import find_parts, list_subsets, split_r2
 
 
 @pytest.mark.parametrize("names", ["ab", "abc", "abcd"])
