@@ -11,6 +11,7 @@ from .activations import stream as stream
 from .comparison import compare as compare
 from .encoding import Ridge as Ridge
 from .encoding import encode as encode
+from .explorer import explore as explore
 from .models import load_model as load_model
 from .rsa import compare_rdms as compare_rdms
 from .rsa import rdm as rdm
