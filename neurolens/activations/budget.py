@@ -55,10 +55,10 @@ def estimate_bytes(
     )
 
 
-def require_memory(n_bytes: int) -> None:
-    """Raise InputError if a run would take more memory than there is."""
+def require_memory(n_bytes: int, *, n_held: int) -> None:
+    """Raise InputError if a run takes more memory than there is; `n_held` bytes of it are taken already."""
     free = available_memory()
-    if free is not None and n_bytes > free:
+    if free is not None and n_bytes - n_held > free:
         raise InputError(
             f"This run holds up to {say_bytes(n_bytes)} at once, and {say_bytes(free)} of memory are free. Use a "
             "smaller batch_size=, fewer operations (ops=), or fewer workers=."

@@ -184,7 +184,7 @@ def _check_budget(run: Run, store: Path, cast: np.dtype[Any] | None) -> Budget:
     disk = estimate_bytes(stored_layouts(run), len(run.stimuli), cast)
     budget = Budget(disk, run.n_held, run.seconds_a_batch * run.n_batches)
     require_space(store, budget.disk)
-    require_memory(budget.memory)
+    require_memory(budget.memory, n_held=run.n_held_already)
     return budget
 
 

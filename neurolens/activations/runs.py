@@ -148,6 +148,12 @@ class Run:
         held = sum(reducer.n_bytes for reducer in self.reducers.values())
         return 3 * estimate_bytes(self._computed, size) + n_ahead(self.workers) * self.n_input_bytes + held
 
+    @property
+    def n_held_already(self) -> int:
+        """Bytes of that which planning left: the activations of the first batch, where they were kept."""
+        size = min(self.batch_size, len(self.stimuli))
+        return 0 if self._first is None else estimate_bytes(self._computed, size)
+
     def batch_slice(self, index: int) -> slice:
         """Return the stimuli of a batch."""
         return slice(index * self.batch_size, min((index + 1) * self.batch_size, len(self.stimuli)))
