@@ -19,20 +19,21 @@ def draw_vectors(n_vectors, n_stimuli, seed, n_features=8):
 
 @pytest.mark.parametrize("method", MEASURES)
 def test_equals_permuting_square_matrices_one_by_one(method):
-    models, first, second = draw_vectors(3, 6, 0), draw_vectors(2, 6, 1), draw_vectors(1, 6, 2)
+    n = 5 if method.startswith("kendall") else 6  # these are compared one by one
+    models, first, second = draw_vectors(3, n, 0), draw_vectors(2, n, 1), draw_vectors(1, n, 2)
     null = []
-    for order in itertools.permutations(range(6)):  # exhaustive: the identity comes first
+    for order in itertools.permutations(range(n)):  # exhaustive: the identity comes first
         references = [
             np.stack([squareform(squareform(v)[np.ix_(order, order)]) for v in subjects])
             for subjects in (first, second)
         ]
         null.append([compute_similarity(models, r, method).mean(axis=1) for r in references])
-    null = np.array(null).transpose(0, 2, 1)  # (720, model, reference)
+    null = np.array(null).transpose(0, 2, 1)  # (n!, model, reference)
     centred = null - null.mean(axis=0)
     result = compute_permutation_test(
-        models, [first, second], method, permutations=draw_permutations(6, 10, seed=0)
+        models, [first, second], method, permutations=draw_permutations(n, 10, seed=0)
     )
-    assert result.n_permutations == math.factorial(6) - 1
+    assert result.n_permutations == math.factorial(n) - 1
     np.testing.assert_allclose(result.score, null[0], atol=1e-12)
     np.testing.assert_allclose(result.p, (null >= null[0] - 1e-9).mean(axis=0), atol=1e-12)
     largest = centred.max(axis=1, keepdims=True)
