@@ -69,19 +69,37 @@ def demo(
 
 
 @app.command()
-def info(context: typer.Context, store: Annotated[Path, typer.Argument(help="Folder of a store.")]) -> None:
-    """Say what is in a store: the model, the stimuli, and every operation with its dims, shape and size."""
+def info(
+    context: typer.Context,
+    store: Annotated[Path, typer.Argument(help="Folder of a store.")],
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read all of it and check every checksum.")
+    ] = False,
+) -> None:
+    """Say what is in a store: what made it, its stimuli, every operation with its sizes, and what is missing."""
     with _plain_errors(debug=context.obj):
-        from neurolens.store import open_store  # here, since it imports xarray and zarr
+        from neurolens.store import open_store, verify_store  # here, since it imports xarray and zarr
 
         _print_store(open_store(store, incomplete=True))
+        if verify:
+            found = verify_store(store)
+            print(found)
+            if not found.is_sound:
+                raise typer.Exit(1)
+
+
+_PROVENANCE = ("model", "weights", "graph", "preprocessing", "ops", "stored_dtype", "reduce", "torch_version")
 
 
 def _print_store(store: Store) -> None:
     console = Console()
-    for name in ("model", "weights", "preprocessing", "torch_version"):
+    for name in _PROVENANCE:
         if name in store.attrs:
-            console.print(f"{name:<15}{store.attrs[name]}", markup=False, highlight=False, soft_wrap=True)
+            value = store.attrs[name]
+            text = ", ".join(map(str, value)) if isinstance(value, list) else value
+            console.print(f"{name:<15}{text}", markup=False, highlight=False, soft_wrap=True)
+    written = f"format {store.format}, blocks of {store.block_size} stimuli, compression {store.compression}"
+    console.print(f"{'written':<15}{written}", markup=False, highlight=False)
     ids = [str(name) for name in store.all_stimuli["stimulus"].values]
     columns = sorted(str(name) for name in store.all_stimuli.coords if name != "stimulus")
     console.print(f"{'stimuli':<15}{len(ids)}: {ids[0]} ... {ids[-1]}", markup=False, highlight=False)
@@ -90,18 +108,26 @@ def _print_store(store: Store) -> None:
     missing = store.missing
     state = f"{len(missing)} stimuli are missing ({missing[0]} ...)" if missing else "complete"
     console.print(f"{'state':<15}{state}", markup=False, highlight=False)
-    table = Table("operation", "dims and sizes", "dtype", "size")
-    table.columns[3].justify = "right"
+    for name in ("left_out", "skipped_stimuli"):
+        for left, reason in store.attrs.get(name, {}).items():
+            console.print(f"{name:<15}{left}: {reason}", markup=False, highlight=False, soft_wrap=True)
+    table = Table("operation", "dims and sizes", "dtype", "size", "on disk", "missing")
+    for column in table.columns[3:]:
+        column.justify = "right"
     total = 0
     for entry in store.entries.values():
         n_bytes = _count_bytes(entry.shape, entry.dtype)
         total += n_bytes
         sizes = ", ".join(f"{dim} {size}" for dim, size in zip(entry.dims, entry.shape, strict=True))
-        table.add_row(entry.address, sizes, entry.dtype, _say_bytes(n_bytes))
+        absent = len(entry.attrs.get("missing_stimuli", ()))
+        on_disk = _say_bytes(store.count_bytes(entry.address))
+        table.add_row(
+            entry.address, sizes, entry.dtype, _say_bytes(n_bytes), on_disk, str(absent) if absent else ""
+        )
     console.print(table)
-    on_disk = sum(file.stat().st_size for file in store.path.rglob("*") if file.is_file())
+    whole = sum(file.stat().st_size for file in store.path.rglob("*") if file.is_file())
     console.print(
-        f"{len(store)} operations, {_say_bytes(total)} of values, {_say_bytes(on_disk)} on disk",
+        f"{len(store)} operations, {_say_bytes(total)} of values, {_say_bytes(whole)} on disk",
         highlight=False,
     )
     if store.aliases:

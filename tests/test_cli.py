@@ -1,5 +1,6 @@
 """The command line: what it prints, and how it fails."""
 
+import shutil
 import subprocess
 import sys
 
@@ -50,13 +51,29 @@ def test_info_tells_model_stimuli_and_every_operation(store):
     assert any(line.split() == ["stimuli", "5:", "image0", "...", "image4"] for line in lines)
     assert any(line.split() == ["columns", "kind"] for line in lines)
     assert any(line.split() == ["state", "complete"] for line in lines)
+    assert any(line.split() == ["ops", "**"] for line in lines)
+    assert "format 1, blocks of 2 stimuli, compression lz4" in result.stdout
     linear = next(line for line in lines if "0.linear" in line)
-    assert [part.strip() for part in linear.strip("│ ").split("│")] == [
+    folder = store / "0" / "linear" / "activation"
+    on_disk = sum(file.stat().st_size for file in folder.glob("c.*"))
+    assert [part.strip() for part in linear.split("│")[1:-1]] == [
         "0.linear",
         "stimulus 5, unit 3",
         "float32",
         "60 B",
+        f"{on_disk} B",
+        "",
     ]
+
+
+def test_info_verifies_if_asked(store, tmp_path):
+    assert "sound: " in run("info", store, "--verify").stdout
+    copied = tmp_path / "acts.zarr"
+    shutil.copytree(store, copied)
+    (copied / "0" / "linear" / "activation" / "c.1.0").write_bytes(b"no chunk")
+    result = run("info", copied, "--verify")
+    assert result.exit_code == 1
+    assert "c.1.0 is damaged" in result.stdout
 
 
 def test_info_of_an_unfinished_store_names_what_is_missing(store, tmp_path):

@@ -14,7 +14,7 @@ from xarray.core import indexing
 from neurolens.errors import AddressError, StoreError, list_names, near_misses
 from neurolens.schema import PASS, STIMULUS
 from neurolens.store import layout
-from neurolens.store.chunks import Grid, parse_grid
+from neurolens.store.chunks import OLDEST, Grid, parse_grid
 from neurolens.store.layout import ACTIVATION, BLOCKS_DONE, METADATA, inside
 from neurolens.store.lazy import StoredValues, read_all
 
@@ -72,6 +72,9 @@ def open_store(path: str | Path, *, incomplete: bool = False) -> Store:
         entries={entry.address: entry for entry in entries},
         all_stimuli=stimuli,
         done=done,
+        format=head[layout.FORMAT_KEY],
+        block_size=head["block_size"],
+        compression=head.get("compression", OLDEST),
     )
 
 
@@ -93,6 +96,12 @@ class Store(Mapping[str, xr.DataArray]):
         Dataset of coordinates: ids and metadata of all stimuli, also of missing ones.
     done
         Which of them are on disk, bool, shape (n_stimuli,).
+    format
+        Version of the format.
+    block_size
+        Stimuli in a block.
+    compression
+        Of the chunks.
     """
 
     path: Path
@@ -101,6 +110,14 @@ class Store(Mapping[str, xr.DataArray]):
     entries: Mapping[str, layout.Entry]
     all_stimuli: xr.Dataset
     done: np.ndarray[Any, np.dtype[np.bool_]]
+    format: int
+    block_size: int
+    compression: str
+
+    def count_bytes(self, address: str) -> int:
+        """Return how many bytes the values of an operation take on disk."""
+        folder = self.path / self.entries[address].path / ACTIVATION
+        return sum(file.stat().st_size for file in folder.glob("c*"))
 
     @property
     def missing(self) -> tuple[Any, ...]:
