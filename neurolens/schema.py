@@ -39,6 +39,9 @@ CHANNEL, Y, X, T = "channel", "y", "x", "t"
 TOKEN, FEATURE, UNIT = "token", "feature", "unit"
 HEAD, QUERY, KEY = "head", "query", "key"
 
+# dims and coords of encoding models: the feature space of a feature, sets of spaces, volumes of delay
+BAND, SPACE, SUBSET, DELAY = "band", "space", "subset", "delay"
+
 ALIASES = {"voxel": NEUROID, "neuron": NEUROID, "unit_id": NEUROID, "subject_id": SUBJECT}
 
 # coords of `op` in every result that has one (taken from the attrs of the activations)
