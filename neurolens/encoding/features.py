@@ -13,10 +13,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from neurolens.errors import InputError, LabelError, list_names
-from neurolens.schema import OP_COORDS, STIMULUS
+from neurolens.schema import BAND, OP_COORDS, STIMULUS
+from neurolens.store.layout import MISSING
 
 __all__ = [
-    "BAND",
     "CHUNK_BYTES",
     "Features",
     "describe_operation",
@@ -27,9 +27,7 @@ __all__ = [
 
 FloatArray = NDArray[np.floating[Any]]
 
-BAND = "band"  # coord of one dim of the features: which feature space each belongs to
 CHUNK_BYTES = 2**29  # what is read at a time
-MISSING = "missing_stimuli"  # attr of activations: ids for which the operation did not run
 
 
 @dataclass(frozen=True)

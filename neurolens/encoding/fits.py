@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from neurolens.encoding.banded import BandedRidge, stack_kernels
-from neurolens.encoding.features import BAND, Features
+from neurolens.encoding.features import Features
 from neurolens.encoding.folds import Folds
 from neurolens.encoding.linear import Linear
 from neurolens.encoding.pipelines import fit_model, predict_model, prepare_model
@@ -27,6 +27,7 @@ from neurolens.numerics.banded import fit_banded, predict_bands, split_bands
 from neurolens.numerics.design import Design, accumulate_kernel, make_design, split_design
 from neurolens.numerics.least_squares import predict_least_squares, predict_pls
 from neurolens.numerics.ridge import default_alphas, predict_split, select_alphas
+from neurolens.schema import BAND
 
 __all__ = ["FoldFit", "Task", "fit_folds"]
 

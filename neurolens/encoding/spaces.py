@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from neurolens.brain.responses import BrainData
 from neurolens.encoding.banded import BandedRidge, stack_kernels
 from neurolens.encoding.evaluation import Join, ask
-from neurolens.encoding.features import BAND, Features, find_missing, why_skipped
+from neurolens.encoding.features import Features, find_missing, why_skipped
 from neurolens.encoding.folds import CrossValidator
 from neurolens.encoding.operations import Question, join_recording
 from neurolens.encoding.plans import Plan, make_plan
@@ -23,7 +23,18 @@ from neurolens.encoding.spreading import show_progress
 from neurolens.errors import InputError, list_names
 from neurolens.numerics.banded import fit_banded, predict_bands, split_bands
 from neurolens.numerics.shares import Subset, find_parts, list_subsets, split_r2
-from neurolens.schema import FOLD, NEUROID, STIMULUS, join_stimuli, provenance, stimulus_ids
+from neurolens.schema import (
+    BAND,
+    FEATURE,
+    FOLD,
+    NEUROID,
+    SPACE,
+    STIMULUS,
+    SUBSET,
+    join_stimuli,
+    provenance,
+    stimulus_ids,
+)
 
 __all__ = ["join_spaces", "partition_variance"]
 
@@ -72,9 +83,9 @@ def join_spaces(spaces: Mapping[str, xr.DataArray], *, join: Join = "exact") -> 
     }
     bands = np.repeat(list(matrices), [matrix.shape[1] for matrix in matrices.values()])
     coords: dict[Any, Any] = {key: c.variable for key, c in first.coords.items() if c.dims == (STIMULUS,)}
-    coords[BAND] = ("feature", bands)
+    coords[BAND] = (FEATURE, bands)
     return xr.DataArray(
-        np.concatenate(list(matrices.values()), axis=1), coords, (STIMULUS, "feature"), name="+".join(arrays)
+        np.concatenate(list(matrices.values()), axis=1), coords, (STIMULUS, FEATURE), name="+".join(arrays)
     )
 
 
@@ -268,15 +279,15 @@ def _label(
     products = [np.concatenate([part.product[name] for part in parts]) for name in names]
     exclusive = find_parts(scores)
     titles = ["+".join(name for name in names if name in subset) for subset in subsets]
-    dims = ("subset", NEUROID, FOLD)
+    dims = (SUBSET, NEUROID, FOLD)
     result = xr.Dataset(
         {
             "r2": (dims, np.stack([scores[subset] for subset in subsets])),
             "part": (dims, np.stack([exclusive[subset] for subset in subsets])),
-            "unique": (("space", *dims[1:]), np.stack([exclusive[frozenset([name])] for name in names])),
-            "product": (("space", *dims[1:]), np.stack(products)),
+            "unique": ((SPACE, *dims[1:]), np.stack([exclusive[frozenset([name])] for name in names])),
+            "product": ((SPACE, *dims[1:]), np.stack(products)),
         },
-        coords={"subset": titles, "space": names, FOLD: np.arange(products[0].shape[1])}
+        coords={SUBSET: titles, SPACE: names, FOLD: np.arange(products[0].shape[1])}
         | neuroid_coords(recordings),
     )
     for name, text in DESCRIPTIONS.items():

@@ -13,19 +13,18 @@ from sklearn.pipeline import Pipeline
 from neurolens.brain.responses import BrainData
 from neurolens.encoding.banded import BandedRidge
 from neurolens.encoding.evaluation import Join, ask
-from neurolens.encoding.features import BAND, Features, find_missing, why_skipped
+from neurolens.encoding.features import Features, find_missing, why_skipped
 from neurolens.encoding.operations import Question, join_recording
 from neurolens.encoding.pipelines import fit_model, predict_model, prepare_model
 from neurolens.encoding.plans import Plan, make_plan
 from neurolens.encoding.recordings import Recording, neuroid_coords
 from neurolens.errors import InputError, list_names
-from neurolens.schema import NEUROID, STIMULUS, provenance
+from neurolens.schema import BAND, DELAY, NEUROID, STIMULUS, provenance
 
 __all__ = ["fit_weights"]
 
 Table = NDArray[np.float64]
 
-DELAY = "delay"
 PROBE_ELEMENTS = 2**22  # values of the unit patterns that are predicted at a time
 
 

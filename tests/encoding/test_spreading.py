@@ -1,10 +1,14 @@
 """Operations on dask workers: the same numbers, in order, and no more of them on their way than needed."""
 
+import pickle
+
 import numpy as np
 import pytest
 import xarray as xr
 
 from neurolens.encoding import Ridge, encode
+from neurolens.encoding.evaluation import ask
+from neurolens.encoding.operations import make_plans, score_operation
 from neurolens.errors import InputError
 
 pytestmark = [
@@ -73,6 +77,15 @@ def test_few_operations_are_on_their_way(source, voxels, client):
     encode(source, voxels, model=Ridge(1.0), client=Watch(client))
     assert len(submitted) == 8
     assert max(ahead) <= 4  # two a worker
+
+
+def test_what_is_sent_to_another_process_comes_back_the_same(source, voxels):
+    question, _ = ask(voxels, model=Ridge(1.0))
+    plans = make_plans(question, source["op3"], "op3")
+    sent = pickle.loads(pickle.dumps((question, plans, "op3", source["op3"], 3)))
+    here, there = (score_operation(*job) for job in ((question, plans, "op3", source["op3"], 3), sent))
+    np.testing.assert_array_equal(here.score, there.score)
+    assert pickle.loads(pickle.dumps(there)).digest == here.digest
 
 
 def test_something_else_is_no_client(source, voxels):
