@@ -15,10 +15,16 @@ import xarray as xr
 from scipy.spatial.distance import squareform
 
 from benchmarks.measuring import Row, Timing, interleave, save, say_seconds
-from neurolens.rsa import infer
+from neurolens.rsa import infer, searchlight
+from neurolens.rsa import rdm as nl_rdm
 
 N_STIMULI, N_SUBJECTS, N_MODELS, N_SAMPLES = 92, 20, 12, 1000
-PEER_NAMES = {"pearson": "corr", "rho-a": "rho-a", "whitened-pearson": "corr_cov", "whitened-cosine": "cosine_cov"}
+PEER_NAMES = {
+    "pearson": "corr",
+    "rho-a": "rho-a",
+    "whitened-pearson": "corr_cov",
+    "whitened-cosine": "cosine_cov",
+}
 TARGETS = {"pearson": 50, "rho-a": 50, "whitened-pearson": 50, "whitened-cosine": 50}
 
 
@@ -57,7 +63,12 @@ def measure_bootstrap(method: str, n_peer: int, n_samples: int, n_runs: int) -> 
 
     def ours() -> object:
         return infer(
-            ours_models, ours_subjects, method=method, resample="both", n_bootstraps=n_samples, n_permutations=0
+            ours_models,
+            ours_subjects,
+            method=method,
+            resample="both",
+            n_bootstraps=n_samples,
+            n_permutations=0,
         )
 
     def peer() -> object:
@@ -77,6 +88,42 @@ def measure_bootstrap(method: str, n_peer: int, n_samples: int, n_runs: int) -> 
     )
 
 
+def measure_searchlight(n_runs: int) -> Row:
+    """RDMs of every neighbourhood of a volume, and their similarity with one model."""
+    from rsatoolbox.util import searchlight as peer_searchlight
+
+    rng = np.random.default_rng(0)
+    shape, n_stimuli, radius = (12, 12, 12), 20, 2.5
+    grid = np.indices(shape).reshape(3, -1)
+    ids = np.arange(n_stimuli)
+    places = {name: ("neuroid", axis) for name, axis in zip("xyz", grid, strict=True)}
+    volume = xr.DataArray(
+        rng.random((n_stimuli, grid.shape[1])), {"stimulus": ids, **places}, ("stimulus", "neuroid")
+    )
+    model = nl_rdm(xr.DataArray(rng.random((n_stimuli, 9)), {"stimulus": ids}, ("stimulus", "unit")))
+
+    def peer() -> object:
+        centers, neighbours = peer_searchlight.get_volume_searchlight(np.ones(shape), radius, 0.3, True)
+        return peer_searchlight.get_searchlight_RDMs(volume.values, centers, neighbours, ids, verbose=False)
+
+    timings = interleave(
+        {
+            "ours": lambda: searchlight(volume, model, radius=radius, method="pearson", min_share=0),
+            "peer": run_silently(peer),
+        },
+        n_runs=n_runs,
+    )
+    ratio = timings["peer"].cpu / timings["ours"].cpu
+    return Row(
+        task=f"searchlight, {grid.shape[1]} centres, {n_stimuli} stimuli, radius {radius}",
+        ours=f"{timings['ours']}, neighbours, RDMs and their comparison",
+        peer=f"rsatoolbox {timings['peer']}, neighbours and RDMs, nothing compared",
+        ratio=f"{ratio:.0f} x",
+        target=">= 10 x",
+        met=ratio >= 10,
+    )
+
+
 def say_scaled(timing: Timing, scale: float) -> str:
     return f"{say_seconds(timing.wall * scale)} (CPU {say_seconds(timing.cpu * scale)}), scaled"
 
@@ -85,6 +132,7 @@ def main(quick: bool) -> None:
     n_runs, n_samples = (1, 200) if quick else (3, N_SAMPLES)
     n_peers = {"pearson": 40, "rho-a": 20, "whitened-pearson": 5, "whitened-cosine": 5}
     rows = [measure_bootstrap(name, n_peers[name], n_samples, n_runs) for name in PEER_NAMES]
+    rows.append(measure_searchlight(max(n_runs, 2)))
     if quick:
         for row in rows:
             print(row.task, row.ours, row.peer, row.ratio)

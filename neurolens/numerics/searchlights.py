@@ -16,7 +16,7 @@ __all__ = ["SEARCHLIGHT_METRICS", "SearchlightMetric", "find_neighbours", "walk_
 Array = NDArray[np.float64]
 SearchlightMetric = Literal["correlation", "cosine", "euclidean", "sqeuclidean"]
 SEARCHLIGHT_METRICS = ("correlation", "cosine", "euclidean", "sqeuclidean")
-BLOCK_VALUES = 2**21  # of gathered patterns: 16 MB
+BLOCK_VALUES = 2**17  # of gathered patterns: 1 MB stays in the cache
 
 
 def find_neighbours(positions: NDArray[Any], radius: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
