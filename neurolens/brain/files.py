@@ -118,7 +118,7 @@ def _read_hdf5(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def collect(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and item.dtype != h5py.ref_dtype:
+        if isinstance(item, h5py.Dataset) and h5py.check_ref_dtype(item.dtype) is None:
             text = h5py.check_string_dtype(item.dtype)
             found[name] = item.asstr()[()] if text else item[()]
 
@@ -132,7 +132,7 @@ def _read_netcdf(path: Path) -> dict[str, Any]:
 
 
 def _read_zarr(path: Path) -> dict[str, Any]:
-    return _variables(xr.open_zarr(path, chunks=None))
+    return _variables(xr.open_zarr(path, chunks=None, consolidated=False))
 
 
 _READERS: dict[str, Callable[[Path], dict[str, Any]]] = {
@@ -152,7 +152,7 @@ def _variables(dataset: xr.Dataset) -> dict[str, Any]:
 
 
 def _from_matlab(values: Array) -> Array:
-    """Turn axes back, and numbers of characters into text."""
+    """Turn axes back."""
     return values.T if values.ndim > 1 else values
 
 

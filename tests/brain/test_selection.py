@@ -17,13 +17,14 @@ def make_noise(n_repetitions=4, n_stimuli=40, n_neuroids=2000, seed=0):
 def test_noise_that_is_selected_elsewhere_does_not_look_reliable():
     """The mistake it prevents: choosing and scoring on the same trials makes noise look reliable."""
     data = make_noise()
-    for held_out in ({"repetition": [0, 1]}, {"split": ["train"]}):
+    choosing = (data.isel(repetition=[0, 1]), data.isel(stimulus=slice(0, 20)))
+    for held_out, part in zip(({"repetition": [0, 1]}, {"split": ["train"]}), choosing, strict=True):
         kept = brain.select_reliable(data, held_out=held_out, n_best=50)
         honest = brain.explainable_variance(kept)
         assert abs(honest.mean()) < 0.06
         assert kept.reliability.min() > 0.3
-        circular = brain.explainable_variance(data.isel(neuroid=kept.neuroid.values))
-        assert circular.mean() > 0.1
+        circular = brain.explainable_variance(part.isel(neuroid=kept.neuroid.values))
+        assert circular.mean() > 0.2
 
 
 @pytest.mark.parametrize("measure", ["split_half", "noise_ceiling", "explainable_variance"])
