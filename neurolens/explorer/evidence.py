@@ -6,7 +6,7 @@ import base64
 import io
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,14 +116,20 @@ def _read_all(
         ids = [str(label) for label in stimulus_ids(array, address).tolist()]
         if not found.shown:
             _choose_stimuli(found, ids, show, len(network.items))
-        chosen = array.assign_coords({STIMULUS: ids}).sel(
-            {STIMULUS: [i for i in found.shown if i in set(ids)]}
-        )
+        place = {name: k for k, name in enumerate(ids)}
+        chosen = _take(array, place, found.shown)
         found.maps.setdefault(position, []).append((address, make_maps(chosen, side=side)))
         if network.items[position].function == "input":
-            _picture_inputs(found, array.assign_coords({STIMULUS: ids}))
-        if not has_rdms:
-            _add_rdm(found, position, address, array.assign_coords({STIMULUS: ids}))
+            _picture_inputs(found, array, place)
+        if not has_rdms and len(found.ids) >= MIN_STIMULI and all(name in place for name in found.ids):
+            _add_rdm(found, position, _take(array, place, found.ids))
+
+
+def _take(array: xr.DataArray, place: Mapping[str, int], ids: Sequence[str]) -> xr.DataArray:
+    """Return the activations to some stimuli, without the labels that the page has no use for."""
+    known = [name for name in ids if name in place]
+    values = array.variable.isel({STIMULUS: [place[name] for name in known]})
+    return xr.DataArray(values, {STIMULUS: known}, name=array.name)
 
 
 def choose_side(network: Network, *, n_shown: int) -> int:
@@ -157,15 +163,12 @@ def _choose_stimuli(found: Evidence, ids: list[str], show: Sequence[str] | None,
         )
 
 
-def _add_rdm(found: Evidence, position: int, address: str, array: xr.DataArray) -> None:
+def _add_rdm(found: Evidence, position: int, array: xr.DataArray) -> None:
     """Add the RDM of an operation; of several activations of one, the last."""
-    known = set(array[STIMULUS].values.tolist())
-    if len(found.ids) < MIN_STIMULI or not all(i in known for i in found.ids):
-        return
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NeurolensWarning)  # missing entries are seen in the picture
-            square = rdm(array.sel({STIMULUS: list(found.ids)}))
+            square = rdm(array)
     except NeurolensError as error:
         found.notes[position] = f"No RDM: {error}"
         return
@@ -202,20 +205,16 @@ def _picture(found: Evidence, stimuli: Stimuli) -> None:
             found.pictures[name] = encode_image(stimuli.thumbnail(number[name], size))
 
 
-def _picture_inputs(found: Evidence, array: xr.DataArray) -> None:
+def _picture_inputs(found: Evidence, array: xr.DataArray, place: Mapping[str, int]) -> None:
     """Take the model's input for a picture where it is one; `stimuli=` gives better ones."""
-    known = set(array[STIMULUS].values.tolist())
+    if array.dims[0] != STIMULUS or array.ndim not in (3, 4) or array.dtype.kind != "f":
+        return
     for name in dict.fromkeys((*found.shown, *found.ids)):
-        if name not in known or name in found.pictures or array.ndim not in (3, 4):
-            continue
-        values = array.sel({STIMULUS: name}).values
-        pixels = (
-            picture_item(values, _LARGE if name in found.shown else _SMALL)
-            if values.dtype.kind == "f"
-            else None
-        )
-        if pixels is not None:
-            found.pictures[name] = encode_image(pixels)
+        if name in place:
+            size = _LARGE if name in found.shown else _SMALL
+            pixels = picture_item(array.variable[place[name]].values, size)
+            if pixels is not None:
+                found.pictures[name] = encode_image(pixels)
 
 
 def encode_image(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> str:

@@ -39,7 +39,10 @@ def read_trace(trace: Trace) -> Network:
     flops = [operation.flops for operation in operations]
     return Network(
         name=trace.model.name,
-        items=tuple(_read_operation(trace, operation) for operation in operations),
+        items=tuple(
+            _read_operation(trace, operation, count)
+            for operation, count in zip(operations, flops, strict=True)
+        ),
         edges=tuple(edges),
         loops=tuple(pair for pair in loops if pair not in edges),
         classes={path: place.name for path, place in names.places.items() if place.kind != "operation"},
@@ -51,7 +54,7 @@ def read_trace(trace: Trace) -> Network:
     )
 
 
-def _read_operation(trace: Trace, operation: Operation) -> Item:
+def _read_operation(trace: Trace, operation: Operation, flops: int | None) -> Item:
     place = trace.names.operations[operation.address]
     source = operation.source
     return Item(
@@ -62,7 +65,7 @@ def _read_operation(trace: Trace, operation: Operation) -> Item:
         depth=operation.depth,
         shape=_say_shapes(place),
         n_passes=len(place.passes),
-        facts=tuple((name, text) for name, text in _list_facts(trace, operation, place) if text),
+        facts=tuple((name, text) for name, text in _list_facts(trace, operation, place, flops) if text),
         source=("", "") if source is None else (f"{_shorten_path(source.file)}:{source.line}", source.text),
     )
 
@@ -82,7 +85,9 @@ def _list_prefixes(path: str) -> list[str]:
     return [".".join(parts[: n + 1]) for n in range(len(parts))]
 
 
-def _list_facts(trace: Trace, operation: Operation, place: Place) -> Iterator[tuple[str, str]]:
+def _list_facts(
+    trace: Trace, operation: Operation, place: Place, flops: int | None
+) -> Iterator[tuple[str, str]]:
     """Yield what is known, in the order in which it is shown."""
     values = list(results(place.passes[0]).values())
     kinds = dict.fromkeys(str(value.dtype).removeprefix("torch.") for value in values)
@@ -92,7 +97,7 @@ def _list_facts(trace: Trace, operation: Operation, place: Place) -> Iterator[tu
     yield "dtype", ", ".join(kinds)
     yield "device", ", ".join(dict.fromkeys(str(value.device) for value in values))
     yield "size", say_bytes(operation.bytes)
-    yield "FLOPs", f"{operation.flops:,}" if operation.flops else ""
+    yield "FLOPs", f"{flops:,}" if flops else ""
     yield "parameters", _say_parameters(operation)
     yield "arguments", "; ".join(_say_argument(name, value) for name, value in operation.arguments.items())
     yield "distance", "{} from the input, {} to the output".format(*operation.distances)

@@ -107,7 +107,7 @@ function readValues() {
   const finite = Array.from(values).filter((value) => Number.isFinite(value) && (!logs || value > 0));
   const low = finite.reduce((a, b) => Math.min(a, b), Infinity);
   const high = finite.reduce((a, b) => Math.max(a, b), -Infinity);
-  painted = { values, label, low, high, logs, none: finite.length === 0 };
+  painted = { values, label, low, high, logs, none: finite.length === 0, some: finite.length < nOps };
 }
 
 function valueOf(id) {
@@ -149,7 +149,7 @@ function drawLegend() {
   const scale = element("span", { class: "scale" });
   scale.style.background = GRADIENT;
   box.append(element("span", {}, painted.label), element("span", { class: "key" }, say(painted.low), scale, say(painted.high)));
-  box.append(legendKey(css("--unknown"), "no value"));
+  if (painted.some) box.append(legendKey(css("--unknown"), "no value"));
   if (painted.logs) box.append(element("span", { class: "quiet" }, "logarithmic"));
 }
 

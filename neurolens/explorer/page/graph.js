@@ -66,19 +66,22 @@ function drawGraph() {
     const position = { x: place.x + place.w / 2, y: place.y + place.h / 2 };
     const size = { w: place.w, h: place.h };
     if (!place.rows) {
-      elements.push({ group: "nodes", data: { id: `n${id}`, label: labelOf(id), ...size }, position, classes: isGroup(id) ? "folded" : "op" });
+      elements.push({ group: "nodes", pannable: true, data: { id: `n${id}`, label: labelOf(id), ...size }, position, classes: isGroup(id) ? "folded" : "op" });
       continue;
     }
-    elements.push({ group: "nodes", data: { id: `n${id}`, z: chainOf(id).length, ...size }, position, classes: "frame" });
+    elements.push({ group: "nodes", pannable: true, data: { id: `n${id}`, z: chainOf(id).length, ...size }, position, classes: "frame" });
     elements.push({
       group: "nodes",
+      pannable: true,
       data: { id: `h${id}`, label: handleLabel(id), w: place.handle, h: HEAD - 4 },
       position: { x: place.x + place.handle / 2 + 1, y: place.y + HEAD / 2 },
       classes: "handle",
     });
   }
   for (const { u, v, loop, points } of drawn.edges) {
-    elements.push({ group: "edges", data: { id: `e${u}-${v}`, source: `n${u}`, target: `n${v}`, ...bend(points) }, classes: loop ? "loop" : "" });
+    if (u === v) elements.push(anchor(u, points[points.length - 1]));
+    const target = u === v ? `a${u}` : `n${v}`;
+    elements.push({ group: "edges", data: { id: `e${u}-${v}`, source: `n${u}`, target, ...bend(points) }, classes: loop ? "loop" : "" });
   }
   cy.batch(() => {
     cy.elements().remove();
@@ -86,6 +89,11 @@ function drawGraph() {
   });
   cy.style(graphStyle());
   paintGraph();
+}
+
+function anchor(id, [x, y]) {
+  // cytoscape routes an arrow from a node to itself in its own way; so it ends in a point at the node's top.
+  return { group: "nodes", pannable: true, data: { id: `a${id}` }, position: { x, y }, classes: "anchor" };
 }
 
 function bend(points) {
@@ -133,6 +141,7 @@ function graphStyle() {
     { selector: "node.folded", style: { ...box, ...text, shape: "round-rectangle", "corner-radius": 6, "background-color": "data(fill)", color: "data(ink)", "border-width": 3, "border-style": "double", "z-index": 30 } },
     { selector: "node.frame", style: { ...box, shape: "round-rectangle", "corner-radius": 8, "background-color": css("--edge"), "background-opacity": 0.08, "z-index": "data(z)" } },
     { selector: "node.handle", style: { ...text, width: "data(w)", height: "data(h)", shape: "round-rectangle", "corner-radius": 6, "background-color": css("--ground"), "background-opacity": 0.85, color: css("--ink"), "border-width": 0, "overlay-opacity": 0, "z-index-compare": "manual", "z-index": 40 } },
+    { selector: "node.anchor", style: { width: 1, height: 1, opacity: 0, events: "no" } },
     { selector: "edge", style: { width: 1.4, "line-color": css("--edge"), "target-arrow-color": css("--edge"), "target-arrow-shape": "triangle", "arrow-scale": 0.75, "curve-style": "straight", "source-endpoint": "0% 50%", "target-endpoint": "0% -50%", "overlay-opacity": 0, events: "no", "z-index": 20, "z-index-compare": "manual" } },
     { selector: "edge[bends > 0]", style: { "curve-style": "round-segments", "edge-distances": "endpoints", "segment-weights": "data(weights)", "segment-distances": "data(distances)", "segment-radii": 5 } },
     { selector: "edge.loop", style: { "line-style": "dashed", "line-color": "#d0453a", "target-arrow-color": "#d0453a" } },

@@ -58,6 +58,7 @@ function start() {
   readValues();
   makeChoices();
   drawPlot();
+  drawLegend();
   makeGraph();
   drawGraph();
   const { view } = state;

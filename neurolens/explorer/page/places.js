@@ -56,7 +56,7 @@ function visibleEdges() {
     for (let k = 0; k < pairs.length; k += 2) {
       const u = visibleOf(pairs[k]);
       const v = visibleOf(pairs[k + 1]);
-      if (u === v) continue;
+      if (u === v && !(loop && pairs[k] === pairs[k + 1] && !isGroup(u))) continue;
       const key = u * (nOps + nGroups) + v;
       if (!found.has(key)) found.set(key, { u, v, loop });
       else if (!loop) found.get(key).loop = false;
@@ -78,7 +78,7 @@ function planRoutes(edges) {
     const right = chainOf(edge.v);
     let i = left.length - 1;
     let j = right.length - 1;
-    while (left[i - 1] === right[j - 1]) { i--; j--; }
+    while (i > 1 && j > 1 && left[i - 1] === right[j - 1]) { i--; j--; }
     edge.meet = left[i];
     edge.out = left.slice(0, i); // from the thing up to the child of the meeting place
     edge.into = right.slice(0, j);
