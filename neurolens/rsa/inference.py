@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 from scipy import stats
 
 from neurolens.activations.progress import track
@@ -18,7 +16,6 @@ from neurolens.numerics.bootstrap import RESAMPLINGS, Bootstrap, Resampling, com
 from neurolens.numerics.corrections import (
     CORRECTIONS,
     Correction,
-    control_familywise,
     control_fdr,
     correct_by_maximum,
 )
@@ -27,25 +24,19 @@ from neurolens.numerics.crossvalidation import (
     compute_crossvalidated_bootstrap,
     compute_crossvalidated_null,
 )
-from neurolens.numerics.embedding import KINDS, Array, Indices
+from neurolens.numerics.embedding import KINDS, Array, Indices, draw_sample, embed, prepare_vectors
+from neurolens.numerics.mixtures import Target, fit_mixture
 from neurolens.numerics.permutation import compute_permutation_test, draw_permutations
 from neurolens.numerics.signflip import compute_signflip_test
 from neurolens.numerics.similarity import MEASURES, Similarity
-from neurolens.rsa.ceiling import describe_ceiling
 from neurolens.rsa.models import Selected, Weighted
+from neurolens.rsa.results import TESTS, Settings, Test, Tested, assemble_result, correct_p, describe_result
 from neurolens.rsa.table import RdmTable, build_table
 from neurolens.schema import SUBJECT, provenance
 
 __all__ = ["infer"]
 
-Test = Literal["permutation", "t", "sign-flip"]
-TESTS: dict[str, str] = {  # how a score is tested against chance -> what that says
-    "permutation": "permutation of stimulus labels, one-sided; exact; for these stimuli and subjects",
-    "t": "t of the score by its standard error, one-sided; for what was resampled",
-    "sign-flip": "flips of subjects' scores about chance, one-sided; exact; for such subjects and these stimuli",
-}
 UNBIASED = ("crossnobis",)  # distances with expectation 0 where patterns do not differ
-METHODS = tuple(dict.fromkeys([*MEASURES, *KINDS]))
 MIN_FLIPPED = 5  # fewer subjects cannot reach .05
 
 
@@ -104,7 +95,8 @@ def infer(
     within
         A coord of `stimulus`: only pairs within the same value count, and labels are permuted within it.
     n_bootstraps, n_permutations
-        How many; 0 leaves intervals or p out (NaN).
+        How many; 0 leaves intervals or p out (NaN). With resample="subject" samples serve the errors of the
+        ceilings alone.
     n_folds, n_repeats
         Of cross-validation, for models that are fitted: folds (5 where stimuli suffice), and splits into folds
         for each sample.
@@ -124,6 +116,8 @@ def infer(
         `chance`, `p`, `p_corrected`; `score_subject` (.., subject) where there are subjects. Over pairs (..,
         .._b): `difference` (row minus column), `p_difference` (two-sided), `p_difference_corrected`. Scalars:
         `ceiling_low`, `ceiling_high`, `ceiling_low_error`, `ceiling_high_error`, NaN without several subjects.
+        With fitted models `weight` (component): fitted to all stimuli, absolute values summing to 1 a model, for
+        components of equal spread.
         A model with missing pairs, or without similarity, has NaN. attrs: method, resample, generalises_to,
         dof, n_samples, p_of, ceiling_kind, ...
 
@@ -157,7 +151,7 @@ def infer(
     >>> bool(result.ci_low[0] < result.score[0] < result.ci_high[0]), float(result.p[0])
     (True, 0.01)
     """
-    settings = _Settings(
+    settings = Settings(
         method,
         _choose_resampling(resample, data),
         test,
@@ -182,33 +176,11 @@ def infer(
         "control": control is not None,
     }
     attrs = provenance(method, parameters=parameters, inputs=table.hashes, seed=seed)
-    result = _assemble(
-        table, settings, bootstrap, tested, confidence, {**attrs, **_describe(table, settings, folds)}
-    )
+    attrs |= describe_result(table, settings, folds)
+    weights = _fit_weights(table, settings) if table.has_fits else []
+    result = assemble_result(table, settings, bootstrap, tested, weights, confidence, attrs)
     _warn(result, settings)
     return result
-
-
-@dataclass(frozen=True)
-class _Settings:
-    method: Similarity
-    resample: Resampling
-    test: Test
-    correction: Correction
-    n_bootstraps: int
-    n_permutations: int
-    n_repeats: int
-    seed: int
-
-
-@dataclass(frozen=True)
-class _Tested:
-    """Chance and p of the models that have all pairs."""
-
-    chance: Array
-    p: Array
-    p_corrected: Array
-    n_permutations: int
 
 
 def _choose_resampling(resample: Resampling | None, data: xr.DataArray) -> Resampling:
@@ -218,8 +190,8 @@ def _choose_resampling(resample: Resampling | None, data: xr.DataArray) -> Resam
     return resample
 
 
-def _check_settings(settings: _Settings, confidence: float) -> None:
-    check_choice(settings.method, METHODS, "method")
+def _check_settings(settings: Settings, confidence: float) -> None:
+    check_choice(settings.method, MEASURES, "method")
     check_choice(settings.test, TESTS, "test")
     check_choice(settings.correction, CORRECTIONS, "correction")
     for name in ("n_bootstraps", "n_permutations"):
@@ -231,7 +203,7 @@ def _check_settings(settings: _Settings, confidence: float) -> None:
         raise InputError("test='t' needs a standard error: n_bootstraps must be above 0.")
 
 
-def _check_table(table: RdmTable, settings: _Settings) -> None:
+def _check_table(table: RdmTable, settings: Settings) -> None:
     if len(table.subjects) < 2 and (settings.resample != "stimulus" or settings.test == "sign-flip"):
         raise InputError(
             f"resample={settings.resample!r} and test={settings.test!r} need several subjects; data have one. "
@@ -242,13 +214,21 @@ def _check_table(table: RdmTable, settings: _Settings) -> None:
             "Pairs of stimuli are missing (NaN), so labels cannot be permuted: drop the stimuli they belong to, "
             "or pass n_permutations=0."
         )
+    has_unknown_chance = _is_biased(table, settings) and (
+        table.has_fits or table.is_incomplete or table.control is not None
+    )
+    if settings.test != "permutation" and has_unknown_chance:
+        raise InputError(
+            f"{settings.method!r} of distances that are biased upwards is not 0 by chance, and here chance is not "
+            "known: use test='permutation', a correlation, or crossnobis distances."
+        )
     if table.has_fits and settings.method not in KINDS:
         raise InputError(
             f"Models cannot be fitted for {settings.method!r}; choose one of {list_names(KINDS)}."
         )
 
 
-def _choose_folds(table: RdmTable, n_folds: int | None, settings: _Settings) -> int:
+def _choose_folds(table: RdmTable, n_folds: int | None, settings: Settings) -> int:
     """Return the number of folds; 0 where no model is fitted."""
     if not table.has_fits:
         if n_folds is not None or settings.n_repeats != 2:
@@ -262,13 +242,13 @@ def _choose_folds(table: RdmTable, n_folds: int | None, settings: _Settings) -> 
     return chosen
 
 
-def _set_up(table: RdmTable, settings: _Settings, folds: int) -> Crossvalidation:
+def _set_up(table: RdmTable, settings: Settings, folds: int) -> Crossvalidation:
     return Crossvalidation(
         table.mixtures, table.components, table.subjects, settings.method, table.pairs, folds, table.control
     )
 
 
-def _run_bootstrap(table: RdmTable, settings: _Settings, folds: int, progress: bool) -> Bootstrap:
+def _run_bootstrap(table: RdmTable, settings: Settings, folds: int, progress: bool) -> Bootstrap:
     if folds:
         return compute_crossvalidated_bootstrap(
             _set_up(table, settings, folds),
@@ -293,26 +273,29 @@ def _run_bootstrap(table: RdmTable, settings: _Settings, folds: int, progress: b
 
 
 def _run_test(
-    table: RdmTable, settings: _Settings, folds: int, bootstrap: Bootstrap, progress: bool
-) -> _Tested:
+    table: RdmTable, settings: Settings, folds: int, bootstrap: Bootstrap, progress: bool
+) -> Tested:
     nothing = np.full(len(bootstrap.score_subject), np.nan)
     chance = _find_chance(table, settings)
     if settings.test == "t":
         error = np.sqrt(bootstrap.variance)
-        p = stats.t.sf((bootstrap.score_subject.mean(axis=1) - chance) / error, bootstrap.dof)
-        return _Tested(chance, p, _correct(p, settings.correction), 0)
+        above = bootstrap.score_subject.mean(axis=1) - chance
+        p = stats.t.sf(
+            np.divide(above, error, out=np.full_like(above, np.nan), where=error > 0), bootstrap.dof
+        )
+        return Tested(chance, p, correct_p(p, settings.correction), 0)
     if not settings.n_permutations:
-        return _Tested(chance, nothing, nothing, 0)
+        return Tested(chance, nothing, nothing, 0)
     if settings.test == "sign-flip":
         p, p_max, n = compute_signflip_test(
             bootstrap.score_subject - chance[:, None], n_flips=settings.n_permutations, seed=settings.seed
         )
     else:
         p, p_max, n = _permute(table, settings, folds, progress)
-    return _Tested(chance, p, p_max if settings.correction == "max" else control_fdr(p), n)
+    return Tested(chance, p, p_max if settings.correction == "max" else control_fdr(p), n)
 
 
-def _permute(table: RdmTable, settings: _Settings, folds: int, progress: bool) -> tuple[Array, Array, int]:
+def _permute(table: RdmTable, settings: Settings, folds: int, progress: bool) -> tuple[Array, Array, int]:
     orders: Indices = draw_permutations(
         table.pairs.n_stimuli, settings.n_permutations, settings.seed, table.groups
     )
@@ -338,107 +321,37 @@ def _permute(table: RdmTable, settings: _Settings, folds: int, progress: bool) -
     return p, correct_by_maximum(observed - centre, null - centre), len(orders)
 
 
-def _find_chance(table: RdmTable, settings: _Settings) -> Array:
-    """Mean similarity over all permutations where that is not 0: the cosines of distances that are biased."""
-    chance = np.zeros(len(table.mixtures))
+def _fit_weights(table: RdmTable, settings: Settings) -> list[Array]:
+    """Fit each model to all stimuli: what the weights are, no part of any score."""
+    kind = KINDS[settings.method]
+    sample = draw_sample(np.ones(table.pairs.n_stimuli), table.pairs, kind)
+    removed = None
+    if table.control is not None:
+        removed = embed(prepare_vectors(table.control, table.pairs, kind), sample, kind)
+    subjects = embed(prepare_vectors(table.subjects, table.pairs, kind), sample, kind, removed)
+    target = Target(subjects, np.ones(len(subjects)), sample, table.pairs, kind, removed)
+    weights = [fit_mixture(one, table.components[one.rows], target) for one in table.mixtures]
+    return [one / max(np.abs(one).sum(), 1e-300) for one in weights]
+
+
+def _is_biased(table: RdmTable, settings: Settings) -> bool:
     kind = KINDS.get(settings.method)
-    if kind is None or kind.centred or table.control is not None or table.metric in UNBIASED:
-        return chance
-    if table.has_fits or table.is_incomplete:
-        return chance if settings.test == "permutation" else chance * np.nan
+    return kind is not None and not kind.centred and table.metric not in UNBIASED
+
+
+def _find_chance(table: RdmTable, settings: Settings) -> Array:
+    """Mean similarity over all permutations where that is not 0: the cosines of distances that are biased."""
+    if not _is_biased(table, settings):
+        return np.zeros(len(table.mixtures))
+    if table.has_fits or table.is_incomplete or table.control is not None:
+        return np.full(len(table.mixtures), np.nan)
     one = np.arange(table.pairs.n_stimuli)[None]
     return compute_permutation_test(
         table.components, [table.subjects], settings.method, permutations=one, groups=table.groups
     ).expected[:, 0]
 
 
-def _correct(p: NDArray[Any], correction: Correction) -> Array:
-    return control_familywise(p) if correction == "max" else control_fdr(p)
-
-
-def _test_differences(difference: Array, bootstrap: Bootstrap, correction: Correction) -> tuple[Array, Array]:
-    """Two-sided t of each difference; corrected over pairs, each counted once."""
-    error = np.sqrt(bootstrap.variance_difference)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        p = np.asarray(2 * stats.t.sf(np.abs(difference) / error, bootstrap.dof), dtype=np.float64)
-    p[np.diag_indices_from(p)] = np.nan
-    corrected = np.full(p.shape, np.nan)
-    rows, columns = np.triu_indices(len(p), 1)
-    if len(rows):
-        corrected[rows, columns] = corrected[columns, rows] = _correct(p[rows, columns], correction)
-    return p, corrected
-
-
-def _assemble(
-    table: RdmTable,
-    settings: _Settings,
-    bootstrap: Bootstrap,
-    tested: _Tested,
-    confidence: float,
-    attrs: dict[str, Any],
-) -> xr.Dataset:
-    dim, dim_b = table.dim, f"{table.dim}_b"
-    score, error = bootstrap.score_subject.mean(axis=1), np.sqrt(bootstrap.variance)
-    reach = stats.t.ppf((1 + confidence) / 2, bootstrap.dof) * error
-    difference = score[:, None] - score
-    p_difference, p_difference_corrected = _test_differences(difference, bootstrap, settings.correction)
-    units = {"units": settings.method}
-    single: dict[str, Array] = {
-        "score": score,
-        "standard_error": error,
-        "ci_low": score - reach,
-        "ci_high": score + reach,
-        "chance": tested.chance,
-        "p": tested.p,
-        "p_corrected": tested.p_corrected,
-    }
-    paired = {
-        "difference": difference,
-        "p_difference": p_difference,
-        "p_difference_corrected": p_difference_corrected,
-    }
-    variables: dict[Hashable, Any] = {
-        name: (dim, table.spread(values), units) for name, values in single.items()
-    }
-    variables |= {
-        name: ((dim, dim_b), table.spread(table.spread(v).T).T, units) for name, v in paired.items()
-    }
-    if table.subject_labels is not None:
-        variables["score_subject"] = ((dim, SUBJECT), table.spread(bootstrap.score_subject), units)
-    for i, name in enumerate(("ceiling_low", "ceiling_high")):
-        variables[name] = ((), bootstrap.ceiling[i], units)
-        variables[f"{name}_error"] = ((), bootstrap.ceiling_error[i], units)
-    coords: dict[Hashable, Any] = {**table.coords, dim_b: table.coords[dim].values}
-    if table.subject_labels is not None:
-        coords[SUBJECT] = table.subject_labels
-    made = {"dof": bootstrap.dof, "n_samples": bootstrap.n_samples, "n_permutations": tested.n_permutations}
-    return xr.Dataset(variables, coords, {**attrs, **made})
-
-
-def _describe(table: RdmTable, settings: _Settings, folds: int) -> dict[str, Any]:
-    names = {
-        "max": "family-wise over models (maximum statistic; Holm for t and differences)",
-        "bh": "Benjamini-Hochberg",
-    }
-    crossvalidated = f"; cross-validated over stimuli, {folds} folds" if folds else ""
-    return {
-        "score_of": f"{settings.method} similarity of RDMs, mean over subjects{crossvalidated}",
-        "resample": settings.resample,
-        "generalises_to": RESAMPLINGS[settings.resample],
-        "ci_of": f"score ± t standard error; {RESAMPLINGS[settings.resample]}",
-        "test": settings.test,
-        "p_of": TESTS[settings.test],
-        "p_difference_of": f"t of the difference, two-sided; {RESAMPLINGS[settings.resample]}",
-        "correction": settings.correction,
-        "correction_of": names[settings.correction],
-        "ceiling_kind": describe_ceiling(settings.method),
-        "n_stimuli": table.pairs.n_stimuli,
-        "n_pairs": len(table.pairs),
-        "n_subjects": len(table.subjects),
-    }
-
-
-def _warn(result: xr.Dataset, settings: _Settings) -> None:
+def _warn(result: xr.Dataset, settings: Settings) -> None:
     low = float(result.ceiling_low)
     if low <= 0:
         warnings.warn(

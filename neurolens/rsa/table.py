@@ -41,6 +41,7 @@ class RdmTable:
     coords: dict[Hashable, Any]  # of `dim`
     subject_labels: Any  # None where the data have no subjects
     metric: str  # the distance of the data
+    component_names: list[tuple[str, list[str]]]  # of each complete model: its name, those of its RDMs
     hashes: dict[str, str]
 
     @property
@@ -120,6 +121,11 @@ def build_table(
         coords=coords,
         subject_labels=data[SUBJECT].values if SUBJECT in data.dims else None,
         metric=str(data.attrs.get("metric", "")),
+        component_names=[
+            (name, _name_components(model))
+            for (name, model), whole in zip(named.items(), complete, strict=True)
+            if whole
+        ],
         hashes=hashes,
     )
 
@@ -173,6 +179,17 @@ def _check_model(name: str, model: object) -> None:
 
 def _rdms_of(model: Model) -> xr.DataArray:
     return model if isinstance(model, xr.DataArray) else model.rdms
+
+
+def _name_components(model: Model) -> list[str]:
+    rdms = _rdms_of(model)
+    dims = other_dims(rdms)
+    if not dims:
+        return ["fixed"]
+    return [
+        str(label)
+        for label in (rdms[dims[0]].values if dims[0] in rdms.coords else range(rdms.sizes[dims[0]]))
+    ]
 
 
 def _prepare_data(data: xr.DataArray) -> xr.DataArray:

@@ -93,6 +93,8 @@ def test_cosines_are_tested_against_their_chance(data):
     result = quick(*data, method="cosine", test="t", resample="subject")
     assert (result.chance > 0.7).all()
     assert float(result.p.sel(op="b")) > 0.01
+    with pytest.raises(InputError, match="not 0 by chance"):
+        quick(*data, method="cosine", test="t", control=data[0].isel(op=2))
     unbiased = data[1].assign_attrs(metric="crossnobis")
     assert (quick(data[0], unbiased, method="cosine", test="t", resample="subject").chance == 0).all()
 
@@ -241,6 +243,15 @@ def test_fitted_weights_recover_a_mixture_and_beat_its_parts():
         assert score["best"] == pytest.approx(score["first"])
         assert float(result.p.sel(model="sum")) == pytest.approx(0.05)
         assert score["sum"] < float(result.ceiling_high) + 0.02
+        weight = result.weight.where(result.component_model == "sum", drop=True)
+        np.testing.assert_allclose(weight / weight.sum(), [0.7, 0.3, 0.0], atol=0.1)
+        assert result.component.values.tolist()[3:] == [
+            "best: 0",
+            "best: 1",
+            "best: 2",
+            "first: fixed",
+            "third: fixed",
+        ]
 
 
 @pytest.mark.filterwarnings("ignore:The lower noise ceiling:neurolens.errors.NeurolensWarning")
