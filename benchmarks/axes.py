@@ -228,7 +228,7 @@ def _describe_reasons(findings: list[Finding]) -> str:
         f"- {reason}: {count} tensors of {len(models[reason])} models"
         for reason, count in reasons.most_common()
     ]
-    return "\n".join(["## Tensors without a stimulus axis, by reason", "", *lines, ""])
+    return "\n".join(["## Tensors without a stimulus axis, by reason", "", *(lines or ["None."]), ""])
 
 
 def _describe_mismatches(findings: list[Finding]) -> str:
