@@ -266,6 +266,11 @@ def read_world(name: str) -> dict[str, Array]:
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]} if parts else {}
 
 
+def count_simulations() -> int:
+    """How many every world has by now."""
+    return min(len(next(iter(read_world(name).values()), [])) for name in WORLDS)
+
+
 EXACT, BOUNDED, SHOWN = "[.03, .07]", "<= .07", "shown"
 
 
@@ -312,7 +317,7 @@ def tabulate_coverage(names: Sequence[str]) -> list[str]:
     return lines
 
 
-def write_page(n_simulations: int) -> None:
+def write_page() -> None:
     unrelated = {
         "permutation of stimulus labels": EXACT,
         "t, dual bootstrap": BOUNDED,
@@ -390,7 +395,7 @@ def write_page(n_simulations: int) -> None:
     text = [
         "# Calibration of inference on RDMs",
         "",
-        f"`make calibrate` simulates {n_simulations} data sets for each line ({N_FEATURES} features, squared Euclidean "
+        f"`make calibrate` simulated {count_simulations()} data sets for each line ({N_FEATURES} features, squared Euclidean "
         f"distances, {OPTIONS['n_bootstraps']} bootstrap samples, {OPTIONS['n_permutations']} permutations) and "
         "writes this page. Two standard errors of a rate of .05 are .01. *Wanted* is what the test must keep; *shown* "
         "is a test used for what it does not generalise to, beside those that do.",
@@ -412,12 +417,14 @@ def main() -> None:
         shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True, exist_ok=True)
     n_chunks = -(-chosen.simulations // CHUNK)
-    tasks = [(name, CHUNK * i, CHUNK) for name in chosen.worlds for i in range(n_chunks)]
+    tasks = [
+        (name, CHUNK * i, CHUNK) for i in range(n_chunks) for name in chosen.worlds
+    ]  # all worlds grow alike
     with multiprocessing.get_context("spawn").Pool(chosen.processes) as pool:
         for done, _ in enumerate(pool.imap(run_chunk, tasks), start=1):
-            if done % n_chunks == 0:
-                print(f"{tasks[done - 1][0]}: done", flush=True)
-    write_page(chosen.simulations)
+            if done % len(chosen.worlds) == 0:
+                print(f"{CHUNK * done // len(chosen.worlds)} of {chosen.simulations} simulations", flush=True)
+    write_page()
 
 
 if __name__ == "__main__":

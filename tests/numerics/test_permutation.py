@@ -8,6 +8,7 @@ import pytest
 from scipy.spatial.distance import pdist, squareform
 
 from neurolens.errors import InputError
+from neurolens.numerics.embedding import KINDS, compute_inner, draw_sample, embed, list_pairs, prepare_vectors
 from neurolens.numerics.permutation import compute_permutation_test, draw_permutations
 from neurolens.numerics.similarity import MEASURES, compute_similarity
 
@@ -96,4 +97,66 @@ def test_work_without_end_is_refused():
     with pytest.raises(InputError, match=r"one by one.*rho-a"):
         compute_permutation_test(
             vectors, [vectors], "kendall-tau-a", permutations=draw_permutations(20, 1000, seed=0)
+        )
+
+
+def test_groups_keep_stimuli_among_themselves():
+    groups = np.array([0, 1, 0, 1, 0])
+    orders = draw_permutations(5, 10, seed=0, groups=groups)
+    assert len({tuple(order) for order in orders}) == math.factorial(3) * math.factorial(2) - 1
+    assert (groups[orders] == groups).all()
+    drawn = draw_permutations(24, 30, seed=0, groups=np.arange(24) % 3)
+    assert ((np.arange(24) % 3)[drawn] == np.arange(24) % 3).all()
+    with pytest.raises(InputError, match="change places"):
+        draw_permutations(3, 10, seed=0, groups=np.arange(3))
+
+
+@pytest.mark.parametrize("method", ["rho-a", "pearson", "whitened-pearson", "whitened-cosine"])
+def test_within_groups_equals_permuting_by_hand(method):
+    n_stimuli, groups = 7, np.array([0, 0, 1, 0, 1, 1, 0])
+    rows, columns = np.triu_indices(n_stimuli, 1)
+    kept = groups[rows] == groups[columns]
+    models, reference = draw_vectors(2, n_stimuli, 0), draw_vectors(3, n_stimuli, 1)
+    orders = draw_permutations(n_stimuli, 10, seed=0, groups=groups)
+    found = compute_permutation_test(
+        models[:, kept], [reference[:, kept]], method, permutations=orders, groups=groups
+    )
+    kind, pairs = KINDS[method], list_pairs(n_stimuli, kept)
+    sample = draw_sample(np.ones(n_stimuli), pairs, kind)
+
+    def score(vectors):
+        sides = [embed(prepare_vectors(one[:, kept], pairs, kind), sample, kind) for one in (models, vectors)]
+        return compute_inner(*sides).mean(axis=1)
+
+    null = np.array(
+        [
+            score(np.stack([squareform(squareform(v)[np.ix_(order, order)]) for v in reference]))
+            for order in (np.arange(n_stimuli), *orders)
+        ]
+    )
+    np.testing.assert_allclose(found.score[:, 0], null[0], atol=1e-12)
+    np.testing.assert_allclose(found.p[:, 0], (null >= null[0] - 1e-9).mean(axis=0))
+    np.testing.assert_allclose(found.expected[:, 0], null.mean(axis=0), atol=1e-10)
+
+
+def test_control_permutes_what_is_left_and_removes_again():
+    model, reference, control = draw_vectors(1, 6, 0)[0], draw_vectors(1, 6, 1)[0], draw_vectors(1, 6, 2)[0]
+    orders = draw_permutations(6, 10, seed=0)
+
+    def leave(vector):
+        return vector - np.polyval(np.polyfit(control, vector, 1), control)
+
+    fitted, left = reference - leave(reference), leave(reference)
+    null = [
+        np.corrcoef(leave(model), leave(fitted + squareform(squareform(left)[np.ix_(order, order)])))[0, 1]
+        for order in (np.arange(6), *orders)
+    ]
+    found = compute_permutation_test(
+        model[None], [reference[None]], "pearson", permutations=orders, control=control[None]
+    )
+    assert found.score[0, 0] == pytest.approx(null[0])
+    assert found.p[0, 0] == pytest.approx(np.mean(np.array(null) >= null[0] - 1e-9))
+    with pytest.raises(InputError, match="residuals"):
+        compute_permutation_test(
+            model[None], [reference[None]], "kendall-tau-a", permutations=orders, control=control[None]
         )
