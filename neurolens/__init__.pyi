@@ -1,3 +1,4 @@
+from . import activations as activations
 from . import brain as brain
 from . import datasets as datasets
 from . import encoding as encoding
