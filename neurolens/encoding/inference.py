@@ -43,7 +43,7 @@ def permute_responses(
     for every permutation). Nothing is fitted again, and one permutation acts on all operations, neuroids and
     subjects. In K-fold cross-validation every pair of stimuli counts in two folds, so deviations from the mean
     of the permutations are multiplied by ``sqrt(1 + attrs["pair_reuse"])``: without this, false positives at
-    .05 were .09-.12. One-sided, ``p = (1 + #{null >= observed}) / (1 + N)``; for these neuroids and subjects, and
+    .05 were .10-.13. One-sided, ``p = (1 + #{null >= observed}) / (1 + N)``; for these neuroids and subjects, and
     other assignments of these stimuli. `permute_with_refits` is the exact and expensive alternative.
 
     Parameters

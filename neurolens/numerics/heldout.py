@@ -3,7 +3,7 @@
 Responses are permuted, or stimuli resampled, within each test fold, with the predictions as they are: nothing
 is fitted again. Where stimuli of one fold train the model of another and the other way round (K-fold), every
 pair of stimuli enters the mean over folds twice, in both roles, and under the null the two are the same number.
-Held-out resampling treats them as two: it misses up to half the variance (raw, .09-.12 false positives at .05).
+Held-out resampling treats them as two: it misses up to half the variance (raw, .10-.13 false positives at .05).
 `count_reuse` is the share of such pairs, and deviations are multiplied by ``sqrt(1 + reuse)``, which is exact for
 one fixed split and, as folds are not quite alike, a little conservative for K-fold.
 """
