@@ -29,6 +29,10 @@ class Card:
         What it holds: pairs of a name ("stimuli" or a region) and its dims, sizes and units.
     simulated
         Whether the "brain" data were computed rather than measured.
+    size
+        Of the files.
+    access
+        How to get them.
     obtained
         How this copy was had; "" until it is fetched.
     """
@@ -41,12 +45,15 @@ class Card:
     citation: tuple[str, ...]
     shapes: tuple[tuple[str, str], ...]
     simulated: bool
+    size: str
+    access: str
     obtained: str = ""
 
     def __repr__(self) -> str:
         kind = "SIMULATED data" if self.simulated else "measured data"
         lines = [f"{self.title} ({self.name}, {kind})", *textwrap.wrap(self.description, 100), ""]
-        rows = [("origin", self.origin), ("licence", self.licence), ("obtained", self.obtained)]
+        rows = [("origin", self.origin), ("licence", self.licence), ("size", self.size)]
+        rows += [("access", self.access), ("obtained", self.obtained)]
         rows += [("cite", reference) for reference in self.citation] + list(self.shapes)
         for label, text in rows:
             if text:
@@ -65,10 +72,15 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Registry:
-    """The files of a dataset, and the addresses they can be had from; none if they are embedded."""
+    """The files of a dataset, and the addresses they can be had from; none if they are embedded.
+
+    A set that is too large or not free to be fetched by checksum has a layout instead: patterns of files, each of
+    which must be there.
+    """
 
     origins: tuple[str, ...]
     files: tuple[RemoteFile, ...]
+    layout: tuple[str, ...] = ()
 
 
 def find_catalogue(package: Path = _PACKAGE) -> Path:
@@ -132,14 +144,16 @@ def read_card(name: str) -> Card:
         citation=tuple(content["citation"]),
         shapes=tuple(content["shapes"].items()),
         simulated=content["simulated"],
+        size=content["size"],
+        access=content["access"],
     )
 
 
 def read_registry(name: str) -> Registry:
     """Read which files a dataset has and where they can be had."""
     content = _read_toml(name, "registry.toml")
-    files = tuple(RemoteFile(file["name"], file["size"], file["sha256"]) for file in content["file"])
-    return Registry(origins=tuple(content["origins"]), files=files)
+    files = tuple(RemoteFile(file["name"], file["size"], file["sha256"]) for file in content.get("file", ()))
+    return Registry(tuple(content["origins"]), files, tuple(content.get("layout", ())))
 
 
 def _read_toml(name: str, file: str) -> dict[str, Any]:

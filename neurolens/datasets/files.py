@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pooch
 
-from neurolens.datasets.cards import Registry, find_catalogue
+from neurolens.datasets.cards import Registry, find_catalogue, read_card
 from neurolens.errors import StoreError
 
 __all__ = ["DATA_VARIABLE", "obtain_files"]
@@ -28,14 +28,14 @@ def obtain_files(
     that NEUROLENS_DATA names and the cache; then, if allowed, the origins of the registry. Checksums are
     verified.
     """
+    if registry.layout:
+        return _find_layout(name, registry, _list_homes(data_home))
     if not registry.origins:
         folder = find_catalogue() / name
         _verify(folder, registry)
         return folder, f"embedded in neurolens ({folder})"
-    cache = Path(data_home) if data_home is not None else Path(pooch.os_cache("neurolens"))
-    homes = [cache]
-    if data_home is None and os.environ.get(DATA_VARIABLE):
-        homes.insert(0, Path(os.environ[DATA_VARIABLE]))
+    homes = _list_homes(data_home)
+    cache = homes[-1]
     for home in homes:
         if all((home / name / file.name).is_file() for file in registry.files):
             _verify(home / name, registry)
@@ -52,6 +52,35 @@ def obtain_files(
         reason = f"the download from {origin} failed: {error}"
         raise StoreError(_explain(name, registry, homes, reason)) from error
     return cache / name, f"downloaded from {origin} to {cache / name}"
+
+
+def _list_homes(data_home: str | os.PathLike[str] | None) -> list[Path]:
+    """Return the folders to look in; the last one may be written to."""
+    if data_home is not None:
+        return [Path(data_home)]
+    homes = [Path(pooch.os_cache("neurolens"))]
+    if os.environ.get(DATA_VARIABLE):
+        homes.insert(0, Path(os.environ[DATA_VARIABLE]))
+    return homes
+
+
+def _find_layout(name: str, registry: Registry, homes: list[Path]) -> tuple[Path, str]:
+    """Return the folder of a set that the user has got: every pattern of its layout is there."""
+    for home in homes:
+        folder = home / name
+        missing = [pattern for pattern in registry.layout if not any(folder.glob(pattern))]
+        if not missing:
+            return folder, f"read from {folder}"
+        if folder.is_dir():
+            raise StoreError(
+                f"The dataset {name!r} in {folder} is incomplete: nothing there is called "
+                f"{' or '.join(missing)}. How to get it: {read_card(name).access}"
+            )
+    tried = " or ".join(str(home / name) for home in homes)
+    raise StoreError(
+        f"The dataset {name!r} cannot be had: there is no folder {tried}. By hand: {read_card(name).access} Put "
+        f"it into a folder {name!r}, and set {DATA_VARIABLE} to the folder above it."
+    )
 
 
 def _verify(folder: Path, registry: Registry) -> None:
