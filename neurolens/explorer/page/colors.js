@@ -19,8 +19,9 @@ const asHex = (color) => "#" + color.map((n) => n.toString(16).padStart(2, "0"))
 const GRADIENT = `linear-gradient(to right, ${VIRIDIS.join(", ")})`;
 
 function inkOn(hex) {
-  const [r, g, b] = rgb(hex);
-  return 0.299 * r + 0.587 * g + 0.114 * b < 140 ? "#ffffff" : "#111827";
+  // Black or white, whichever has more contrast to the ground (WCAG 2.1).
+  const [r, g, b] = rgb(hex).map((n) => (n <= 10 ? n / 255 / 12.92 : ((n / 255 + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b < 0.185 ? "#ffffff" : "#0b0f16";
 }
 
 function css(name) {
