@@ -31,27 +31,31 @@ operation. `make zoo` does it again (what is in `benchmarks/results/zoo.jsonl` a
 four, one thread. Inputs are small here, so that a forward takes milliseconds and the fixed cost of an operation weighs
 most; at the usual size of images the overhead is far smaller (`docs/benchmarks.md`).
 """
-# Why a proof that could not be given is no fault, by what the report says. Each was looked into.
+# Why a proof that could not be given is no fault, by what the report says.
 _WHY = {
     "it uses the shape or dtype of its argument, not the values": (
-        "`zeros_like`, `new_ones`, `expand_as`, `uniform_` and the like: other values of the argument cannot change "
-        "what comes out."
+        "`new_full`, `type_as`, `zero_`, `new_ones`, `expand_as`, `kaiming_uniform_` and the like: what comes out does "
+        "not depend on the values that went in."
     ),
     "none of its values is chosen": (
-        "`where`, `masked_fill`, `relu`, `max_pool2d` and the like, where a mask, a limit or a greater neighbour "
-        "leaves every changed value aside: a causal mask that hides nothing of one token, a unit that is off for all "
-        "inputs because its weights are random."
+        "indexing, comparing, masking: no change that was tried turned the choice over, or the choice is among equals "
+        "(ids of a token type that is 0 for every token, masks of a detector that found nothing)."
     ),
     "it is multiplied by zero": (
-        "another argument is zero throughout: position ids from 0, an attention mask that subtracts nothing, a scale "
-        "that starts at zero (layer scale, zero-initialised gates)."
+        "another factor is 0 throughout: the first step of a grid of anchors, a quantized gate that is shut for all "
+        "inputs because its weights are random."
     ),
-    "its values are overwritten": "the operation writes over all of its argument (`copy_`, `setitem`, `fill_`).",
-    "there are no values to change": "an argument or the result is empty, such as a cache before the first token.",
-    "it gives memory that nothing has written yet": "`torch.empty`: its values are no one's; what fills it is proven.",
+    "its values are overwritten": "the operation writes over all of its argument (`copy_`, `setitem`).",
+    "there are no values to change": (
+        "the argument or the result is empty: boxes of a detector that found none, a cache before the first token, an "
+        "expert that no token was sent to."
+    ),
+    "it gives memory that nothing has written yet": (
+        "`torch.empty`, `tensor.new`: the values are no one's; what fills them is proven."
+    ),
     "it runs on no changed value of its argument": (
-        "the argument is a number that sets a size (`view`, `arange`, `split` with a tensor as the length): the "
-        "operation refuses every other value."
+        "the argument is a number that sets a size (`view` with a tensor among the lengths): the operation refuses any "
+        "other value."
     ),
 }
 

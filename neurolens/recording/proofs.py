@@ -55,6 +55,13 @@ _CHOOSES = words(
 )
 
 
+_MULTIPLIES = words(
+    """mul matmul mm bmm mv dot addmm addmv addbmm baddbmm addr addcmul addcdiv linear bilinear einsum outer tensordot
+    kron lerp div pow conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d grid_sample
+    scaled_dot_product_attention cumprod prod"""
+)
+
+
 def prove_replay(recording: Recording, graph: Graph, events: list[Event]) -> Iterator[Finding]:
     """Show that every operation, run again from the kept activations of its parents, gives its own.
 
@@ -189,18 +196,19 @@ def _find_reason(event: Event, parent: Value, kept: Kept) -> str:
     """Say why an argument has no effect, if a reason is known; "" if none is."""
     others = [kept[v] for v in event.inputs() if v is not parent and v in kept]
     numbers = [n for n in (*event.args, *event.kwargs.values()) if isinstance(n, int | float)]
-    out = event.kwargs.get("out")
-    if (
-        parent in event.overwritten
-        or parent in leaves(out)
-        or (event.facts.writes and parent in leaves(event.args[:1]))
-    ):
+    written = tuple(event.args[place] for place in event.facts.writes if place < len(event.args))
+    if parent in event.overwritten or parent in leaves((written, event.kwargs.get("out"))):
         return "its values are overwritten"
-    if any(other.numel() and not bool(other.any()) for other in others) or 0 in numbers:
+    nought = any(other.numel() and not _holds_anything(other) for other in others) or 0 in numbers
+    if nought and event.facts.name in _MULTIPLIES:
         return "it is multiplied by zero"
     if event.facts.name in _CHOOSES:
         return "none of its values is chosen (a mask, a limit, an extreme that is not reached)"
     return ""
+
+
+def _holds_anything(tensor: torch.Tensor) -> bool:
+    return bool((tensor.dequantize() if tensor.is_quantized else tensor).any())
 
 
 def difference(a: torch.Tensor, b: torch.Tensor) -> float:
