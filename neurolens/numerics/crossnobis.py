@@ -66,19 +66,20 @@ def compute_crossnobis(
         raise InputError(
             f"metric='crossnobis' multiplies differences of different runs and needs at least 2; there are {n_runs}."
         )
-    present = np.asarray(np.isfinite(patterns).all(axis=2))
-    prepared = np.stack([_prepare(run, here, noise) for run, here in zip(patterns, present, strict=True)])
-    prepared = prepared.astype(work_dtype(patterns.dtype), copy=False)
+    with np.errstate(invalid="ignore"):
+        prepared = _prepare(patterns, noise)
+    present = np.ones((n_runs, n_stimuli), dtype=bool)
+    if not np.isfinite(prepared[0]).all():  # a missing value spoils the mean pattern, and so every stimulus
+        present = np.asarray(np.isfinite(patterns).all(axis=2))
+        prepared = _prepare(patterns, noise, present)
     ones = present.astype(np.intp)
     counts: NDArray[np.intp] = ones.T @ ones
     if present.all():
-        total = _multiply(prepared.sum(axis=0), device) - _multiply(
-            prepared.transpose(1, 0, 2).reshape(n_stimuli, -1), device
-        )
+        total = _multiply(prepared.sum(axis=1), device) - _multiply(prepared.reshape(n_stimuli, -1), device)
         norms = np.diag(total)
         distances = norms[:, None] + norms[None, :] - 2 * total
     else:
-        distances = _sum_over_common_runs(prepared, present, device)
+        distances = _sum_over_common_runs(prepared.transpose(1, 0, 2), present, device)
     with np.errstate(invalid="ignore", divide="ignore"):
         distances /= counts * (counts - 1.0) * n_features
     distances[counts < 2] = np.nan
@@ -86,13 +87,20 @@ def compute_crossnobis(
     return distances.astype(prepared.dtype, copy=False), counts
 
 
-def _prepare(run: Array, present: NDArray[np.bool_], noise: Array | None) -> Array:
-    """Remove the mean pattern of the run, then whiten; what is missing becomes zero."""
-    values = run.astype(np.float64)
-    values[~present] = 0
-    if present.any():
-        values[present] -= values[present].mean(axis=0)
-    return values if noise is None else whiten(values, noise)
+def _prepare(patterns: Array, noise: Array | None, present: NDArray[np.bool_] | None = None) -> Array:
+    """Remove the mean pattern of each run, then whiten, shape (n_stimuli, n_runs, n_features); missing is zero."""
+    n_runs, n_stimuli, n_features = patterns.shape
+    prepared = np.empty((n_stimuli, n_runs, n_features), dtype=work_dtype(patterns.dtype))
+    for m, run in enumerate(patterns):
+        if present is None:
+            centred = run - run.mean(axis=0, dtype=np.float64)
+        else:
+            centred = np.zeros(run.shape)
+            here = present[m]
+            if here.any():
+                centred[here] = run[here] - run[here].mean(axis=0, dtype=np.float64)
+        prepared[:, m] = centred if noise is None else whiten(centred, noise)
+    return prepared
 
 
 def _multiply(patterns: Array, device: str | None) -> Array:

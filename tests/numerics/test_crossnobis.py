@@ -54,6 +54,7 @@ def test_equals_rsatoolbox_and_its_definition(noise):
 def test_a_stimulus_that_a_run_does_not_have_leaves_that_run_out():
     patterns = draw()
     patterns[1, 2] = np.nan
+    patterns[3, 5, 7] = np.inf
     patterns[[0, 2, 3], 4] = np.nan  # one run left: no distance
     got, counts = compute_crossnobis(patterns, noise=covariance())
     np.testing.assert_allclose(got, by_definition(patterns, np.linalg.inv(covariance())), atol=1e-10)

@@ -99,6 +99,26 @@ def test_ranks_equal_scipy(levels):
     np.testing.assert_array_equal(compute_average_ranks(vectors), stats.rankdata(vectors, axis=1))
 
 
+RNG = np.random.default_rng(8)
+AWKWARD = {
+    "many": RNG.standard_normal(200_000),  # leading bits collide now and then
+    "nearly the same": 1 + RNG.integers(50, size=3000) * np.finfo(float).eps,
+    "one close pair": np.r_[1.0, 1 + 2**-52, RNG.random(4000)][::-1],
+    "close triples": np.repeat(RNG.random(500), 3) * (1 + RNG.integers(9, size=1500) * 2**-52),
+    "signed zeros": np.array([0.0, -0.0, -1.0, 0.0, 1.0, -0.0]),
+    "extreme": np.array([np.inf, -np.inf, 1e-310, -1e-310, 1e308, -1e308, 0.0, 5e-324]),
+    "constant": np.full(1000, 0.1),
+    "sorted down": np.linspace(5, -5, 70_000),
+}
+
+
+@pytest.mark.parametrize("values", AWKWARD.values(), ids=AWKWARD)
+def test_ranks_of_awkward_values_equal_scipy(values):
+    np.testing.assert_array_equal(compute_average_ranks(values[None])[0], stats.rankdata(values))
+    two = np.stack([values, values], axis=1).T[:, ::-1]  # not contiguous
+    np.testing.assert_array_equal(compute_average_ranks(two), stats.rankdata(two, axis=1))
+
+
 @pytest.mark.parametrize("method", MEASURES)
 def test_symmetric_and_blind_to_the_order_of_stimuli(method):
     a, b = draw(2, 66, 0, 5), draw(3, 66, 1, 5)
