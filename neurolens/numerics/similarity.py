@@ -30,9 +30,6 @@ Similarity = Literal[
 ]
 ControlSide = Literal["both", "left", "right"]
 
-MAX_SWAPS = (
-    4  # rounds of swapping neighbours; values that need more are nearly the same, and sorted as they are
-)
 EXPLAINED = 1e-7  # of its length: a residual below this is rounding
 
 
@@ -192,9 +189,9 @@ def compute_average_ranks(vectors: NDArray[Any]) -> Array:
     ranks = np.empty(vectors.shape, dtype=np.float64)
     # Fresh memory costs as much as sorting, so it is taken once for all rows.
     ordered, starts = np.empty(n_pairs, dtype=vectors.dtype), np.ones(n_pairs, dtype=bool)
-    counting, keys = np.arange(1.0, n_pairs + 1), np.empty(n_pairs, dtype=np.uint64)
+    counting = np.arange(1.0, n_pairs + 1)
     for row, out in zip(vectors, ranks, strict=True):
-        order = _sort_indices(row, keys)
+        order = np.argsort(row)
         np.take(row, order, out=ordered, mode="clip")
         np.not_equal(ordered[1:], ordered[:-1], out=starts[1:])
         if starts.all():
@@ -204,35 +201,6 @@ def compute_average_ranks(vectors: NDArray[Any]) -> Array:
             last = np.r_[first[1:], n_pairs]
             out[order] = np.repeat((first + 1 + last) / 2, last - first)
     return ranks
-
-
-def _sort_indices(row: NDArray[Any], keys: NDArray[np.uint64]) -> NDArray[np.intp]:
-    """Argsort, twice as fast: sort integers that hold a value's leading bits and, in the last ones, its index.
-
-    The few neighbours that differ in their last bits alone are then put right.
-    """
-    if row.dtype != np.float64 or not row.flags.c_contiguous:
-        return np.argsort(row)
-    signs = keys.view(np.int64)
-    np.right_shift(
-        row.view(np.int64), 63, out=signs
-    )  # all bits of a negative number are turned, else the first
-    signs |= np.int64(-(2**63))
-    keys ^= row.view(np.uint64)
-    last = np.uint64(2 ** (len(row) - 1).bit_length() - 1)
-    keys &= ~last
-    keys |= np.arange(len(row), dtype=np.uint64)
-    keys.sort()
-    keys &= last
-    order = keys.view(np.int64).astype(np.intp)
-    for _ in range(MAX_SWAPS):
-        ordered = row[order]
-        wrong = np.flatnonzero(ordered[1:] < ordered[:-1])
-        if not len(wrong):
-            return order
-        wrong = wrong[np.diff(wrong, prepend=-2) > 1]  # swaps that do not overlap
-        order[wrong], order[wrong + 1] = order[wrong + 1], order[wrong]
-    return np.argsort(row)
 
 
 def _centre(vectors: Array) -> Array:

@@ -101,7 +101,7 @@ def test_ranks_equal_scipy(levels):
 
 RNG = np.random.default_rng(8)
 AWKWARD = {
-    "many": RNG.standard_normal(200_000),  # leading bits collide now and then
+    "many": RNG.standard_normal(200_000),
     "nearly the same": 1 + RNG.integers(50, size=3000) * np.finfo(float).eps,
     "one close pair": np.r_[1.0, 1 + 2**-52, RNG.random(4000)][::-1],
     "close triples": np.repeat(RNG.random(500), 3) * (1 + RNG.integers(9, size=1500) * 2**-52),
