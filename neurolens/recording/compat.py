@@ -16,6 +16,8 @@ unobserved: Any = torch._C.DisableTorchFunction
 
 push_mode: Callable[[Any], None] = torch._C._push_on_torch_function_stack
 pop_mode: Callable[[], Any] = torch._C._pop_torch_function_stack
+count_modes: Callable[[], int] = torch._C._len_torch_function_stack
+mode_at: Callable[[int], Any] = torch._C._get_function_stack_at
 
 # The frame of this function stands between a Python function of torch and the mode it is handed to.
 DISPATCHER_CODE: CodeType = handle_torch_function.__code__
@@ -31,10 +33,10 @@ MODULE_CALL_CODES = frozenset(
 
 def is_mode_active(mode: object) -> bool:
     """Tell whether calls into torch would reach `mode` in this thread now."""
-    return any(
-        torch._C._get_function_stack_at(index) is mode
-        for index in range(torch._C._len_torch_function_stack())
-    )
+    depth = count_modes()
+    if depth and mode_at(depth - 1) is mode:
+        return True
+    return any(mode_at(index) is mode for index in range(depth - 1))
 
 
 def eager() -> AbstractContextManager[Any]:
@@ -104,9 +106,13 @@ def _unwrap(tensor: torch.Tensor) -> tuple[torch.Tensor, list[int]]:
 _is_wrapped: Callable[[torch.Tensor], bool] = torch._C._functorch.is_functorch_wrapped_tensor
 
 
+# The transform of torch.func (vmap, grad ...) that is running, or None.
+peek_transform: Callable[[], Any] = torch._C._functorch.peek_interpreter_stack
+
+
 def in_transform() -> bool:
-    """Tell whether a transform of torch.func (vmap, grad ...) is running."""
-    return torch._C._functorch.peek_interpreter_stack() is not None
+    """Tell whether a transform of torch.func is running."""
+    return peek_transform() is not None
 
 
 def version(tensor: torch.Tensor) -> int:
@@ -118,12 +124,12 @@ def _any_autocast_slowly() -> bool:
     return any(torch.is_autocast_enabled(kind) for kind in ("cpu", "cuda"))
 
 
-_any_autocast: Callable[[], bool] = getattr(torch._C, "_is_any_autocast_enabled", _any_autocast_slowly)
+any_autocast: Callable[[], bool] = getattr(torch._C, "_is_any_autocast_enabled", _any_autocast_slowly)
 
 
 def autocasting() -> tuple[tuple[str, torch.dtype], ...] | None:
     """Return the autocasting in force, by device type; None where there is none."""
-    if not _any_autocast():
+    if not any_autocast():
         return None
     return tuple(
         (kind, torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda") if torch.is_autocast_enabled(kind)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from types import CodeType, FrameType
+from types import CodeType, FrameType, MappingProxyType
 from typing import Any
 
 import torch
@@ -20,13 +20,31 @@ Ambient = tuple[tuple[str, torch.dtype], ...]
 Site = tuple[tuple[CodeType, int, int], ...]
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class Value:
+class _ValueDefaults:
+    __slots__ = ()
+    parameter: str = ""  # its name, where it is a parameter or buffer of the model
+    base: Value | None = None  # the same tensor before a write through other memory of its storage
+
+
+class Value(_ValueDefaults):
     """A tensor as an event left it. The memory itself, where it is kept, is in the recording.
 
     (Values, events and scopes refer to each other; a tensor among them would live until the garbage collector
-    finds the circle, not until the recording goes.)
+    finds the circle, not until the recording goes. Values and events have no `__init__`: the hot path sets what
+    is always there, in slots; what is rare has a default, and goes into a dict when it is set.)
     """
+
+    __slots__ = (
+        "__dict__",
+        "device",
+        "dtype",
+        "event",
+        "owner",
+        "requires_grad",
+        "shape",
+        "storage",
+        "version",
+    )
 
     event: Event
     shape: torch.Size
@@ -35,15 +53,21 @@ class Value:
     storage: int
     owner: weakref.ref[torch.Tensor]
     requires_grad: bool
-    version: int = -1
-    parameter: str = ""  # its name, where it is a parameter or buffer of the model
-    base: Value | None = (
-        None  # the value of the same tensor before a write through other memory of its storage
-    )
+    version: int  # where it is kept
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class Event:
+class _EventDefaults:
+    __slots__ = ()
+    kwargs: Mapping[str, Any] = MappingProxyType({})
+    written: tuple[Value, ...] = ()
+    overwritten: tuple[Value, ...] = ()
+    late: tuple[Value, ...] = ()
+    rng: dict[str, torch.Tensor] | None = None
+    ambient: Ambient | None = None
+    in_transform: bool = False  # it ran inside vmap, grad or another transform of torch.func
+
+
+class Event(_EventDefaults):
     """One call into torch that made or changed a tensor.
 
     `args` and `kwargs` hold the call's arguments with a Value in the place of each tensor; `out` likewise what
@@ -53,19 +77,14 @@ class Event:
     in force.
     """
 
+    __slots__ = ("__dict__", "args", "facts", "index", "out", "scope", "site")
+
     index: int
     facts: Facts
     scope: Scope
     site: Site
-    args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-    out: Any = None
-    written: tuple[Value, ...] = ()
-    overwritten: tuple[Value, ...] = ()
-    late: tuple[Value, ...] = ()
-    rng: dict[str, torch.Tensor] | None = None
-    ambient: Ambient | None = None
-    in_transform: bool = False  # it ran inside vmap, grad or another transform of torch.func
+    args: tuple[Any, ...]
+    out: Any
 
     def inputs(self) -> Iterator[Value]:
         """Walk the tensors among the arguments."""
@@ -90,31 +109,22 @@ class Readout:
     result: bool | None  # what `bool()` said
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Scope:
     """A call of a module, or of a composite function: what ran in between belongs to it."""
 
     parent: Scope | None
     site: Site
-    path: str | None  # a module's path; None in a composite
-    facts: Facts | None  # a composite's function; None in a module
-    frame: FrameType | None  # where walking up the stack stops; gone when the call is over
     start: int  # the index of the first event inside
-    module: torch.nn.Module | None = None
     stop: int = -1
+    path: str | None = None  # a module's path; None in a composite
+    facts: Facts | None = None  # a composite's function; None in a module
+    frame: FrameType | None = None  # where walking up the stack stops; gone when the call is over
+    module: torch.nn.Module | None = None
+    module_scope: Scope  # the module call this scope is in, itself where it is one
     args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    kwargs: Mapping[str, Any] = MappingProxyType({})
     out: Any = None
-    children: list[Event | Scope] = field(default_factory=list)
-
-    @property
-    def module_scope(self) -> Scope:
-        """The module call this scope is in, itself where it is one."""
-        scope = self
-        while scope.path is None:
-            assert scope.parent is not None
-            scope = scope.parent
-        return scope
+    children: list[Event | Scope]
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -133,6 +143,14 @@ class Recording:
     gradients: Gradients | None = None
     returned: Any = None  # what the model returned, where gradients are collected: backward begins there
     twins: Mapping[str, str] = field(default_factory=dict)  # further path of a module -> the path it goes by
+
+
+def new_event(facts: Facts, scope: Scope, site: Site) -> Event:
+    """Return an event that is not in the recording yet."""
+    event = Event()
+    event.facts, event.scope, event.site = facts, scope, site
+    event.index, event.args, event.out = -1, (), None
+    return event
 
 
 def leaves(structure: Any) -> Iterator[Value]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from types import FunctionType
 from typing import Any
@@ -28,7 +28,8 @@ class Facts:
     `writes` are positions of arguments whose memory is written; `side_writes` likewise, for state that no later
     operation is said to depend on (running statistics). `hands_out` says that memory becomes writable from
     outside torch. `is_random`: it may draw from a generator (what cannot be opened may, too).
-    `reshapes`: it changes in place what a tensor says of itself, not its memory.
+    `reshapes`: it changes in place what a tensor says of itself, not its memory. `is_plain`: none of all this, but
+    perhaps side writes, or a write to its first argument alone.
     """
 
     function: Any
@@ -39,6 +40,11 @@ class Facts:
     hands_out: bool = False
     is_random: bool = False
     reshapes: bool = False
+    is_plain: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        odd = self.hands_out or self.is_random or self.reshapes or self.writes not in ((), (0,))
+        object.__setattr__(self, "is_plain", self.kind is Kind.OPERATION and not odd)
 
 
 def words(text: str) -> frozenset[str]:
@@ -70,7 +76,7 @@ _METADATA_ONLY = words(
     """requires_grad_ detach_ squeeze_ unsqueeze_ t_ transpose_ swapaxes_ swapdims_ rename_ retain_grad
     as_strided_ share_memory_"""
 )
-# Their schemas are silent about the running statistics that they update.
+# Their schemas are silent about the running statistics that they update, if the argument after these says so.
 _STATISTICS = {
     "batch_norm": (3, 4),
     "instance_norm": (3, 4),
@@ -128,13 +134,13 @@ def raw_name(function: Any) -> str:
 
 def facts_of(function: Any) -> Facts:
     """Return the facts about `function`, found once."""
-    facts = _KNOWN.get(function)
+    facts = KNOWN.get(function)
     if facts is None:
-        facts = _KNOWN[function] = _find_facts(function)
+        facts = KNOWN[function] = _find_facts(function)
     return facts
 
 
-_KNOWN: dict[Any, Facts] = {}
+KNOWN: dict[Any, Facts] = {}
 
 
 def _find_facts(function: Any) -> Facts:

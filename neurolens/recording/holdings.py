@@ -24,16 +24,19 @@ class Holdings:
         if module is not None:
             self._enter(module)
 
-    def _enter(self, model: torch.nn.Module) -> None:
-        for path, module in model.named_modules(remove_duplicate=False):
-            known = self.paths.setdefault(id(module), path)
-            if known != path:
-                self.twins[path] = known
-                continue
-            for group in (module._parameters, module._buffers):
+    def _enter(self, model: torch.nn.Module, path: str = "", above: frozenset[int] = frozenset()) -> None:
+        """Enter a module and what is below it, in the order of `named_modules` (which takes far longer)."""
+        known = self.paths.setdefault(id(model), path)
+        if known != path:
+            self.twins[path] = known
+        else:
+            for group in (model._parameters, model._buffers):
                 for name, tensor in group.items():
                     if tensor is not None:
-                        self.owned.setdefault(id(tensor), join(path, name))
+                        self.owned.setdefault(id(tensor), f"{path}.{name}" if path else name)
+        for name, child in model._modules.items():
+            if child is not None and id(child) not in above:
+                self._enter(child, f"{path}.{name}" if path else name, above | {id(model)})
 
     def path_of(self, module: torch.nn.Module, owner: str, site: Site) -> str:
         """Return the path of a module that is called in the module `owner`."""

@@ -77,7 +77,7 @@ def _candidates(scope: Scope, name: str) -> list[str]:
 def _paths(path: str) -> list[str]:
     """Return every path of a module of the model that is being recorded."""
     recorder = current_recorder()
-    twins = {} if recorder is None else recorder.holdings.twins
+    twins = {} if recorder is None else recorder.ledger.holdings.twins
     return [path, *(other for other, first in twins.items() if first == path)]
 
 

@@ -15,14 +15,17 @@ class Memory:
 
     `writers` says which event last wrote a storage. `exposed` storages were handed to somebody who can write them
     unseen (numpy, dlpack, scripted code): what lies there is kept by copy from then on, and compared when read.
+    `disturbed` are both kinds of storage.
     """
 
     def __init__(self, *, on_cpu: bool = False) -> None:
         self.on_cpu = on_cpu  # hold what an accelerator computed by a copy in the computer's memory
         self.tensors: dict[Value, torch.Tensor] = {}
         self.shared: dict[int, list[Value]] = {}  # storage -> what is kept of it by reference
+        self.unsorted: list[Value] = []  # kept by reference, not in `shared` yet: most are never asked for
         self.writers: dict[int, Event] = {}
         self.exposed: set[int] = set()
+        self.disturbed: set[int] = set()
 
     def hold(self, value: Value, tensor: torch.Tensor) -> None:
         """Keep a value: an alias of the tensor, so that changes of the user's object do not reach it."""
@@ -32,28 +35,41 @@ class Memory:
         elif value.storage in self.exposed:
             alias = compat.copy_of(alias)
         else:
-            self.shared.setdefault(value.storage, []).append(value)
+            self.unsorted.append(value)
         self.tensors[value] = alias
         value.version = compat.version(alias)
 
     def preserve(self, tensors: Iterable[torch.Tensor]) -> None:
         """Copy on write: clone what is kept of this memory before it changes."""
-        for tensor in tensors:
-            for value in self.shared.pop(compat.storage_key(tensor), ()):
-                self.tensors[value] = copy = compat.copy_of(self.tensors[value])
-                value.version = compat.version(copy)
+        if self.unsorted:
+            self._sort()
+        if self.shared:
+            for tensor in tensors:
+                for value in self.shared.pop(compat.storage_key(tensor), ()):
+                    self._copy(value)
 
     def expose(self, tensors: Iterable[torch.Tensor]) -> None:
         """Note that others can write this memory from now on."""
-        self.exposed.update(compat.storage_key(tensor) for tensor in tensors)
+        keys = [compat.storage_key(tensor) for tensor in tensors]
+        self.exposed.update(keys)
+        self.disturbed.update(keys)
 
     def note_writes(self, tensors: Iterable[torch.Tensor], event: Event) -> None:
         """Note which event wrote this memory."""
         for tensor in tensors:
-            self.writers[compat.storage_key(tensor)] = event
+            key = compat.storage_key(tensor)
+            self.writers[key] = event
+            self.disturbed.add(key)
+
+    def forget(self, key: int) -> None:
+        """Note that a storage is gone, and another is where it was."""
+        self.writers.pop(key, None)
+        self.exposed.discard(key)
+        self.disturbed.discard(key)
 
     def restore_versions(self, tensors: Iterable[torch.Tensor]) -> None:
         """Follow torch's count of writes after a call that changed shapes only."""
+        self._sort()
         for tensor in tensors:
             for value in self.shared.get(compat.storage_key(tensor), ()):
                 value.version = compat.version(self.tensors[value])
@@ -63,13 +79,22 @@ class Memory:
 
         Returns the names of the parameters and buffers that were written.
         """
+        self._sort()
         owned = {value.storage: value.parameter for value in self.tensors if value.parameter}
         written = owned.keys() & self.writers.keys()
         for storage in written:
             for value in self.shared.pop(storage, ()):
                 if not value.parameter:
-                    self.tensors[value] = copy = compat.copy_of(self.tensors[value])
-                    value.version = compat.version(copy)
-        self.shared.clear()
-        self.writers.clear()
+                    self._copy(value)
+        for kept in (self.shared, self.writers, self.exposed, self.disturbed):
+            kept.clear()
         return frozenset(owned[storage] for storage in written)
+
+    def _sort(self) -> None:
+        for value in self.unsorted:
+            self.shared.setdefault(value.storage, []).append(value)
+        self.unsorted.clear()
+
+    def _copy(self, value: Value) -> None:
+        self.tensors[value] = copy = compat.copy_of(self.tensors[value])
+        value.version = compat.version(copy)

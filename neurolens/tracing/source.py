@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 
 from neurolens.recording.branches import walk_frames
-from neurolens.recording.events import Event, Readout, Scope
+from neurolens.recording.events import Event, Readout, Scope, new_event
 
 NOT_THE_USERS = (
     f"{Path(torch.__file__).parent}{os.sep}",
@@ -42,7 +42,7 @@ def find_source(item: Event | Scope) -> Source | None:
 
 def find_line(readout: Readout) -> Source | None:
     """Return the innermost line outside torch where values were read."""
-    return find_source(Event(-1, readout.facts, readout.scope, readout.site))
+    return find_source(new_event(readout.facts, readout.scope, readout.site))
 
 
 def _line(code: CodeType, offset: int) -> int:

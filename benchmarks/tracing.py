@@ -1,0 +1,332 @@
+"""What tracing costs: per operation, per model, in memory; forward hooks and TorchLens beside it.
+
+`python -m benchmarks.tracing` measures everything (about 15 minutes on 2 cores).
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torchvision
+
+import neurolens as nl
+from benchmarks.measuring import Row, Timing, interleave, read_peak_memory, run_apart, save, say_seconds
+from neurolens.tracing import keep_freed_memory
+
+COMMAND = "python -m benchmarks.tracing"
+MODELS = ("alexnet", "resnet18", "resnet50", "densenet121", "vit_b_16", "swin_t", "gpt2")
+BATCHES = {16: 1.3, 1: 1.5}  # batch size -> most times the plain forward
+FIVE_LAYERS = {
+    "alexnet": ["features.0", "features.3", "features.6", "features.10", "classifier.6"],
+    "resnet18": ["conv1", "layer1", "layer2", "layer3", "layer4"],
+    "resnet50": ["conv1", "layer1", "layer2", "layer3", "layer4"],
+    "densenet121": [
+        f"features.{name}" for name in ("conv0", "transition1", "transition2", "transition3", "norm5")
+    ],
+    "vit_b_16": [f"encoder.layers.encoder_layer_{n}" for n in (1, 3, 5, 8, 11)],
+    "swin_t": [f"features.{n}" for n in (0, 1, 3, 5, 7)],
+    "gpt2": [f"transformer.h.{n}" for n in (1, 3, 5, 8, 11)],
+}
+
+
+def main() -> None:
+    """Measure everything and keep the rows."""
+    torch.manual_seed(0)
+    rows = [*_operation_rows(), _outside_row()]
+    for name in MODELS:
+        rows += _model_rows(name)
+    rows += [_memory_row(name) for name in MODELS]
+    save("tracing", "Tracing", COMMAND, rows)
+
+
+# ---------------------------------------------------------------------- one operation
+
+
+def _chain(n_operations: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    def run(x: torch.Tensor) -> torch.Tensor:
+        for _ in range(n_operations):
+            x = x + 1
+        return x
+
+    return run
+
+
+def _operation_rows() -> list[Row]:
+    """Cost of one operation on 4 numbers, and of its name: what a longer chain adds."""
+    x = torch.ones(4)
+    lengths = (10, 100, 1000, 10_000)
+    keep, structure, names = {}, {}, {}
+    for length in lengths:
+        run = _chain(length)
+        n_times = max(1, 2000 // length)
+        timings = interleave(
+            {
+                "plain": _repeat(lambda run=run: run(x), n_times),
+                "keep": _repeat(lambda run=run: nl.trace(run, x), n_times),
+                "structure": _repeat(lambda run=run: nl.trace(run, x, keep=None), n_times),
+            },
+            n_runs=15,
+        )
+        per = n_times * length
+        keep[length] = (timings["keep"].cpu - timings["plain"].cpu) / per
+        structure[length] = (timings["structure"].cpu - timings["plain"].cpu) / per
+        trace = nl.trace(run, x)
+        start = time.process_time()
+        len(trace), trace.graph
+        names[length] = (time.process_time() - start) / length
+    lens = _torchlens_cost(x)
+    fixed = 10 * (keep[10] - keep[1000])
+
+    def say(costs: dict[int, float]) -> str:
+        return ", ".join(f"{cost * 1e6:.1f} µs ({length:,})" for length, cost in costs.items())
+
+    flat = max(keep[1000], keep[10_000])
+    return [
+        Row(
+            "one operation, everything kept",
+            say(keep),
+            f"TorchLens {lens * 1e6:,.0f} µs",
+            f"{flat / lens:.4f}",
+            "≤ 5 µs, flat from 10 to 10,000",
+            flat <= 5e-6,
+            note=f"a trace costs {say_seconds(fixed)} before its first operation, which is what the shortest chain shows",
+        ),
+        Row(
+            "one operation, structure only",
+            say(structure),
+            f"TorchLens {lens * 1e6:,.0f} µs",
+            f"{structure[1000] / lens:.4f}",
+            "≤ 5 µs, flat from 10 to 10,000",
+            max(structure[1000], structure[10_000]) <= 5e-6,
+        ),
+        Row(
+            "names and graph of one operation",
+            say(names),
+            "",
+            f"{names[10_000] / names[1000]:.2f} from 1,000 to 10,000",
+            "≤ 60 µs, linear",
+            names[10_000] <= 60e-6 and names[10_000] <= 1.5 * names[1000],
+        ),
+    ]
+
+
+def _repeat(run: Callable[[], object], n_times: int) -> Callable[[], None]:
+    def repeated() -> None:
+        for _ in range(n_times):
+            run()
+
+    return repeated
+
+
+def _torchlens_cost(x: torch.Tensor) -> float:
+    import torchlens
+
+    class Chain(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return _chain(100)(x)
+
+    timings = interleave({"lens": lambda: torchlens.log_forward_pass(Chain(), x)}, n_runs=3)
+    return timings["lens"].cpu / 100
+
+
+def _outside_row() -> Row:
+    """Time of torch before and after a trace, and its function objects."""
+    answer = run_apart("benchmarks.tracing", "outside")
+    same = bool(answer["same"])
+    return Row(
+        "torch outside a trace",
+        f"{answer['after'] * 1e6:.2f} µs a call after a trace",
+        f"{answer['before'] * 1e6:.2f} µs before",
+        f"{answer['after'] / answer['before']:.2f}",
+        "same objects, same time",
+        same and answer["after"] <= 1.05 * answer["before"],
+    )
+
+
+def _measure_outside() -> dict[str, float]:
+    x = torch.ones(4)
+
+    def time_add() -> float:
+        best = []
+        for _ in range(30):
+            start = time.process_time()
+            for _ in range(5000):
+                torch.add(x, x)
+            best.append((time.process_time() - start) / 5000)
+        return sorted(best)[len(best) // 2]
+
+    def list_functions() -> list[Any]:
+        places = (torch, torch.Tensor, torch.nn.functional, torch.nn.Module)
+        return [value for place in places for value in map(vars(place).get, sorted(vars(place)))]
+
+    time_add()
+    before, functions = time_add(), list_functions()
+    nl.trace(torchvision.models.alexnet(), torch.ones(1, 3, 64, 64))
+    after = time_add()
+    same = all(a is b for a, b in zip(functions, list_functions(), strict=True))
+    return {"before": before, "after": after, "same": float(same)}
+
+
+# ---------------------------------------------------------------------- one model
+
+
+def build(name: str, batch_size: int) -> tuple[torch.nn.Module, torch.Tensor]:
+    """A model with random weights in eval mode, and inputs of the size it was made for."""
+    torch.manual_seed(0)
+    if name == "gpt2":
+        from transformers import GPT2Config, GPT2LMHeadModel
+
+        return GPT2LMHeadModel(GPT2Config()).eval(), torch.randint(0, 50_000, (batch_size, 64))
+    model = getattr(torchvision.models, name)(weights=None)
+    return model.eval(), torch.randn(batch_size, 3, 224, 224)
+
+
+def _model_rows(name: str) -> list[Row]:
+    rows = []
+    for batch_size, most in BATCHES.items():
+        answer = run_apart("benchmarks.tracing", "model", name, str(batch_size))
+        plain = f"plain {say_seconds(answer['plain'])}"
+        if answer["lens"]:
+            plain += f"; TorchLens {answer['lens']:.2f} x"
+        rows.append(
+            Row(
+                f"{name}, batch {batch_size}: keep everything ({answer['n']:.0f} operations)",
+                f"{answer['reused'] * answer['plain_reused']:.3f} s, freed memory kept",
+                f"{plain}; hooks on every leaf {answer['hooks']:.2f} x",
+                f"{answer['reused']:.2f} (CPU {answer['reused_cpu']:.2f})",
+                f"≤ {most}",
+                answer["reused"] <= most,
+                note=f"first trace {answer['first']:.2f} x; without keeping freed memory {answer['keep']:.2f} x",
+            )
+        )
+        if batch_size > 1:
+            rows += [
+                _small_row(name, batch_size, "keep 5 layers", answer["five"], plain),
+                _small_row(name, batch_size, "structure only", answer["none"], plain),
+            ]
+    return rows
+
+
+def _small_row(name: str, batch_size: int, what: str, ratio: float, plain: str) -> Row:
+    task = f"{name}, batch {batch_size}: {what}"
+    return Row(task, f"{ratio:.3f} x", plain, f"{ratio:.3f}", "≤ 1.05", ratio <= 1.05)
+
+
+def _measure_model(name: str, batch_size: int) -> dict[str, float]:
+    """Ratios to the plain forward, all in one process; `reused` with freed memory kept, for both."""
+    model, x = build(name, batch_size)
+    n_runs = 9 if batch_size == 1 else 5
+    with torch.no_grad():
+        model(x)
+        start = time.perf_counter()
+        n_operations = len(nl.trace(model, x).steps)
+        first = time.perf_counter() - start
+        timings = interleave(
+            {
+                "plain": lambda: model(x),
+                "keep": lambda: nl.trace(model, x),
+                "none": lambda: nl.trace(model, x, keep=None),
+                "five": lambda: nl.trace(model, x, keep=FIVE_LAYERS[name]),
+                "hooks": lambda: _hook_every_leaf(model, x),
+            },
+            n_runs=n_runs,
+        )
+        with keep_freed_memory():
+            reused = interleave(
+                {"plain": lambda: model(x), "keep": lambda: nl.trace(model, x)}, n_runs=n_runs, n_warmup=2
+            )
+        lens = _time_torchlens(model, x)
+    plain = timings["plain"].wall
+    return {
+        "n": n_operations,
+        "plain": plain,
+        "plain_reused": reused["plain"].wall,
+        "first": first / plain,
+        **{case: timings[case].wall / plain for case in ("keep", "none", "five", "hooks")},
+        "reused": reused["keep"].wall / reused["plain"].wall,
+        "reused_cpu": reused["keep"].cpu / reused["plain"].cpu,
+        "lens": lens / plain,
+    }
+
+
+def _time_torchlens(model: torch.nn.Module, x: torch.Tensor) -> float:
+    import torchlens
+
+    timing: Timing = interleave({"lens": lambda: torchlens.log_forward_pass(model, x)}, n_runs=2, n_warmup=0)[
+        "lens"
+    ]
+    return timing.wall
+
+
+def _hook_every_leaf(model: torch.nn.Module, x: torch.Tensor) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+
+    def keep_as(name: str) -> Callable[..., None]:
+        return lambda _module, _inputs, out: kept.__setitem__(name, out)
+
+    handles = [
+        module.register_forward_hook(keep_as(name))
+        for name, module in model.named_modules()
+        if not list(module.children())
+    ]
+    try:
+        model(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return kept
+
+
+# ---------------------------------------------------------------------- memory
+
+
+def _memory_row(name: str) -> Row:
+    answer = run_apart("benchmarks.tracing", "memory", name)
+    ratio = answer["extra"] / answer["kept"]
+    return Row(
+        f"{name}, batch 16: memory at the peak of a trace",
+        f"{answer['extra'] / 1e9:.3f} GB more than after a plain forward",
+        f"{answer['kept'] / 1e9:.3f} GB kept",
+        f"{ratio:.2f}",
+        "≤ 1.15",
+        ratio <= 1.15,
+    )
+
+
+def _measure_memory(name: str) -> dict[str, float]:
+    model, x = build(name, 16)
+    with torch.no_grad():
+        nl.trace(model, x[:1], keep=None)  # everything is imported
+        before = _read_resident()
+        trace = nl.trace(model, x)
+        peak = read_peak_memory()
+    storages = {
+        tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
+        for value, tensor in trace.recording.tensors.items()
+        if not value.parameter and not tensor.is_meta
+    }
+    return {"extra": peak - before, "kept": sum(storages.values())}
+
+
+def _read_resident() -> int:
+    gc.collect()
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["outside"]:
+            print(json.dumps(_measure_outside()))
+        case ["model", name, batch_size]:
+            print(json.dumps(_measure_model(name, int(batch_size))))
+        case ["memory", name]:
+            print(json.dumps(_measure_memory(name)))
+        case _:
+            main()
