@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import gc
 import json
+import resource
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -95,7 +97,7 @@ def _operation_rows() -> list[Row]:
             f"{flat / lens:.4f}",
             "≤ 5 µs, flat from 10 to 10,000",
             flat <= 5e-6,
-            note=f"a trace costs {say_seconds(fixed)} before its first operation, which is what the shortest chain shows",
+            note=f"a trace costs {say_seconds(fixed)} before its first operation: the shortest chain shows it",
         ),
         Row(
             "one operation, structure only",
@@ -316,8 +318,7 @@ def _measure_memory(name: str) -> dict[str, float]:
 
 def _read_resident() -> int:
     gc.collect()
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 if __name__ == "__main__":

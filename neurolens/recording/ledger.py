@@ -53,10 +53,8 @@ class Ledger:
     def lift(self, structure: Any, scope: Scope, site: Site) -> Any:
         """Copy nested arguments with the latest Value in the place of each tensor."""
         value = self.values.get(id(structure))
-        if value is not None and value.owner() is structure:
-            return (
-                value if value.storage not in self.memory.disturbed else self.latest(structure, scope, site)
-            )
+        if value is not None and value.owner() is structure and value.storage not in self.memory.disturbed:
+            return value
         return _replace(structure, self.latest, scope, site)
 
     def lift_arguments(self, arguments: tuple[Any, ...], scope: Scope, site: Site) -> tuple[Any, ...]:
