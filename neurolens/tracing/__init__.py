@@ -1,5 +1,6 @@
 """What users hold of a traced model: Trace, Operation, Module; tables, text and pictures."""
 
+from neurolens.activations.memory import keep_freed_memory
 from neurolens.tracing.labelling import TracedActivations
 from neurolens.tracing.operation import Module, Operation, Pass
 from neurolens.tracing.readouts import Readout
@@ -16,5 +17,6 @@ __all__ = [
     "Source",
     "Trace",
     "TracedActivations",
+    "keep_freed_memory",
     "trace",
 ]
