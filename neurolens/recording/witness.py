@@ -12,13 +12,15 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from neurolens.recording import compat, memory, recorder, scopes, structures
+from neurolens.recording import compat, ledger, memory, recorder, scopes, structures
 from neurolens.recording.events import Recording
 from neurolens.recording.recorder import Recorder
 
-_OPERATIONS = frozenset({Recorder.__torch_function__.__code__, Recorder.run_opaque.__code__})
+_OPERATIONS = frozenset(
+    function.__code__ for function in (Recorder.__torch_function__, Recorder._record_any, Recorder.run_opaque)
+)
 _OUTSIDE = frozenset({Recorder.run.__code__, Recorder._run_composite.__code__, scopes._watched_call.__code__})
-_OWN_FILES = frozenset(module.__file__ for module in (compat, memory, recorder, scopes, structures))
+_OWN_FILES = frozenset(module.__file__ for module in (compat, ledger, memory, recorder, scopes, structures))
 _BACKWARD = "_engine_run_backward"
 
 
