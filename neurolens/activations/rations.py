@@ -49,7 +49,7 @@ class Ration:
     def _count_bytes(self) -> int:
         """Count what this recording holds, each memory once; the model's own parameters take none."""
         recorder = current_recorder()
-        held = {} if recorder is None else recorder.memory.tensors
+        held = {} if recorder is None else recorder.ledger.memory.tensors
         if len(held) < self._n_counted:  # another run
             self._n_counted = self._n_bytes = 0
             self._storages.clear()

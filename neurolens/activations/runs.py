@@ -379,7 +379,7 @@ class Run:
                 with undisturbed(self.model.module):
                     recorder.run(call.args, dict(call.kwargs))
             except type(error) as again:
-                return self._say_raised(single, again, recorder.events)
+                return self._say_raised(single, again, recorder.ledger.events)
             except Exception:  # another error than the one to be explained
                 continue
         return self._say_raised(part, error, [])

@@ -433,7 +433,8 @@ class Recorder(TorchFunctionMode):
         assert callable(self.keep)
         wanted = self.wanted.get(key)
         if wanted is None:
-            wanted = self.wanted[key] = self.keep(scope, name)
+            with compat.unobserved():  # the rule may look at what is held
+                wanted = self.wanted[key] = self.keep(scope, name)
         return wanted
 
 
