@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import nn
 
-_SIZES = (64, 96, 128, 160, 192)  # pixels; tried in this order, then the model's own
+_SIZES = (64, 96, 112, 128, 160, 192)  # pixels; tried in this order, then the model's own
 # A family is a file of timm.
 _FAMILIES: Mapping[str, str] = {
     "beit": "beit_base_patch16_224 beitv2_base_patch16_224",
