@@ -35,7 +35,8 @@ class World:
         return ("dual",) if self.method == "rho-a" else ("stimulus", "both", "dual")
 
     def describe(self) -> str:
-        return f"{self.n_stimuli} stimuli, {self.n_subjects} subjects, {self.method}"
+        subjects = f", {self.n_subjects} subjects" if self.n_subjects > 1 else ""
+        return f"{self.n_stimuli} stimuli{subjects}{f', {self.method}' if self.method else ''}"
 
 
 def draw_patterns(world: World, rng: np.random.Generator, *, n: int | None = None) -> Array:

@@ -244,7 +244,10 @@ def compute_crossvalidated_null(
     if setup.control is not None:
         raise InputError("Fitted models are not tested by permutation under control; use test='t'.")
     counts, drawn = np.ones(n_stimuli, dtype=np.int64), np.ones(len(setup.subjects))
-    folds = draw_folds(counts, setup.n_folds, np.random.default_rng(seed))
+    rng = np.random.default_rng(
+        (seed, 1)
+    )  # folds must have nothing to do with the permutations drawn by `seed`
+    folds = draw_folds(counts, setup.n_folds, rng)
     squares = np.zeros((len(setup.subjects), n_stimuli, n_stimuli))
     squares[:, pairs.rows, pairs.columns] = squares[:, pairs.columns, pairs.rows] = setup.subjects
 

@@ -92,6 +92,8 @@ def infer(
     control
         DataArray ([any one dim,] stimulus, stimulus_b): what it explains is removed from models and subjects,
         of ranks for rank measures. The measure is then a partial correlation (no 12 / (P^3 - P) for "rho-a").
+        Where dissimilarities add up, ranks do not: a rank measure then leaves some of the control behind
+        (docs/calibration.md), "pearson" does not.
     within
         A coord of `stimulus`: only pairs within the same value count, and labels are permuted within it.
     n_bootstraps, n_permutations
