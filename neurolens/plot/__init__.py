@@ -1,7 +1,10 @@
 """Figures of results: RDMs and profiles, as matplotlib Axes."""
 
+from neurolens.plot.brain import glass_brain as glass_brain
+from neurolens.plot.brain import slices as slices
+from neurolens.plot.brain import surface as surface
 from neurolens.plot.profiles import profile as profile
 from neurolens.plot.rdms import rdm as rdm
 from neurolens.plot.rdms import rdms as rdms
 
-__all__ = ["profile", "rdm", "rdms"]
+__all__ = ["glass_brain", "profile", "rdm", "rdms", "slices", "surface"]
