@@ -10,7 +10,7 @@ ifneq ($(wildcard ../shared/data),)
 export NEUROLENS_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help install lint test demo calibrate format clean zoo
+.PHONY: help install lint test demo calibrate zoo bench format clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -42,6 +42,11 @@ zoo: $(READY)  ## hundreds of models traced and proven; goes on where it was sto
 
 calibrate: $(READY)  ## how often every test of RSA is wrong, by simulation; writes docs/calibration.md (20 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.calibration
+
+# One section after the other, each on a quiet machine; RSA, encoding and single operations on one thread.
+bench: $(READY)  ## everything measured beside its peers; writes docs/benchmarks.md
+	$(BIN)/python -m pip install --quiet --group bench
+	$(BIN)/python -m benchmarks
 
 format: $(READY)  ## format the code in place
 	$(BIN)/ruff format .
