@@ -10,7 +10,7 @@ ifneq ($(wildcard ../shared/data),)
 export NEUROLENS_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help install lint test demo calibrate zoo bench format clean
+.PHONY: help install lint test browser demo calibrate zoo bench format clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -32,6 +32,10 @@ lint: $(READY)  ## formatting, style, types, import directions
 # One thread a process: the tests are many small ones, and two processes share the cores better than two threads.
 test: $(READY)  ## the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
+
+browser:  ## Debian's Chromium, for the tests of the explorer (needs root)
+	apt-get update -q
+	apt-get install -q -y --no-install-recommends chromium fonts-dejavu-core
 
 demo: $(READY)  ## a trained network against brain data, operation by operation; writes demo/
 	$(BIN)/neurolens demo

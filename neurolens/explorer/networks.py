@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from torch.overrides import resolve_name
 
 from neurolens.activations import Activations, StoredActivations
 from neurolens.activations.sizes import say_bytes
@@ -111,7 +112,7 @@ def _name_function(operation: Operation) -> str:
     function = operation.function
     if function is None:
         return operation.name
-    return str(getattr(function, "__qualname__", None) or getattr(function, "__name__", operation.name))
+    return resolve_name(function) or str(getattr(function, "__name__", operation.name))
 
 
 def _say_module(trace: Trace, place: Place) -> str:

@@ -81,7 +81,7 @@ function drawGraph() {
   for (const { u, v, loop, points } of drawn.edges) {
     if (u === v) elements.push(anchor(u, points[points.length - 1]));
     const target = u === v ? `a${u}` : `n${v}`;
-    elements.push({ group: "edges", data: { id: `e${u}-${v}`, source: `n${u}`, target, ...bend(points) }, classes: loop ? "loop" : "" });
+    elements.push({ group: "edges", data: { id: `e${u}-${v}`, source: `n${u}`, target, ...ends(u, v), ...bend(points) }, classes: loop ? "loop" : "" });
   }
   cy.batch(() => {
     cy.elements().remove();
@@ -94,6 +94,11 @@ function drawGraph() {
 function anchor(id, [x, y]) {
   // cytoscape routes an arrow from a node to itself in its own way; so it ends in a point at the node's top.
   return { group: "nodes", pannable: true, data: { id: `a${id}` }, position: { x, y }, classes: "anchor" };
+}
+
+function ends(u, v) {
+  // In pixels from the middle of a box, so that a thicker border does not move the arrow.
+  return { from: drawn.places.get(u).h / 2, to: u === v ? 0 : -drawn.places.get(v).h / 2 };
 }
 
 function bend(points) {
@@ -142,7 +147,7 @@ function graphStyle() {
     { selector: "node.frame", style: { ...box, shape: "round-rectangle", "corner-radius": 8, "background-color": css("--edge"), "background-opacity": 0.08, "z-index": "data(z)" } },
     { selector: "node.handle", style: { ...text, width: "data(w)", height: "data(h)", shape: "round-rectangle", "corner-radius": 6, "background-color": css("--ground"), "background-opacity": 0.85, color: css("--ink"), "border-width": 0, "overlay-opacity": 0, "z-index-compare": "manual", "z-index": 40 } },
     { selector: "node.anchor", style: { width: 1, height: 1, opacity: 0, events: "no" } },
-    { selector: "edge", style: { width: 1.4, "line-color": css("--edge"), "target-arrow-color": css("--edge"), "target-arrow-shape": "triangle", "arrow-scale": 0.75, "curve-style": "straight", "source-endpoint": "0% 50%", "target-endpoint": "0% -50%", "overlay-opacity": 0, events: "no", "z-index": 20, "z-index-compare": "manual" } },
+    { selector: "edge", style: { width: 1.4, "line-color": css("--edge"), "target-arrow-color": css("--edge"), "target-arrow-shape": "triangle", "arrow-scale": 0.75, "curve-style": "straight", "source-endpoint": (edge) => `0 ${edge.data("from")}px`, "target-endpoint": (edge) => `0 ${edge.data("to")}px`, "overlay-opacity": 0, events: "no", "z-index": 20, "z-index-compare": "manual" } },
     { selector: "edge[bends > 0]", style: { "curve-style": "round-segments", "edge-distances": "endpoints", "segment-weights": "data(weights)", "segment-distances": "data(distances)", "segment-radii": 5 } },
     { selector: "edge.loop", style: { "line-style": "dashed", "line-color": "#d0453a", "target-arrow-color": "#d0453a" } },
     { selector: "edge.near", style: { width: 2.6, "line-color": css("--accent"), "target-arrow-color": css("--accent"), "z-index": 25 } },
@@ -161,10 +166,12 @@ function fitGraph() {
 
 const foot = () => document.getElementById("legend").offsetHeight + 16; // what the legend covers
 
+const LEGIBLE = 0.75; // letters of 10 pixels
+
 function bringIntoView(id) {
   const place = drawn.places.get(visibleOf(id));
   if (!place) return;
-  const zoom = Math.max(cy.zoom(), 0.55);
+  const zoom = Math.max(cy.zoom(), LEGIBLE);
   const { x, y } = cy.pan();
   const [left, top] = [place.x * cy.zoom() + x, place.y * cy.zoom() + y];
   const [right, bottom] = [left + place.w * cy.zoom(), top + place.h * cy.zoom()];

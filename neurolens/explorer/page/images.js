@@ -2,11 +2,11 @@
 
 const LEVELS = Array.from({ length: 256 }, (_, k) => (k === 0 ? [150, 150, 150] : viridis((k - 1) / 254)));
 
-function drawLevels(canvas, levels, width, height) {
+function drawLevels(canvas, levels, width, height, blank = null) {
   canvas.width = width;
   canvas.height = height;
   const image = canvas.getContext("2d").createImageData(width, height);
-  levels.forEach((level, k) => image.data.set([...LEVELS[level], 255], 4 * k));
+  levels.forEach((level, k) => image.data.set([...LEVELS[level], blank && blank(k) ? 0 : 255], 4 * k));
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
@@ -45,7 +45,7 @@ function showMaps(op) {
       const options = maps.passes.map((number, k) => element("option", { value: k, selected: k === nPasses - 1 }, `pass ${number}`));
       parts.push(element("label", { class: "small" }, "Pass ", element("select", { onchange: (event) => fill(Number(event.target.value)) }, ...options)));
     }
-    return [...parts, grid, scaleBar(maps.low, maps.high, ""), element("p", { class: "small" }, `${maps.said}.`)];
+    return [...parts, grid, scaleBar(maps.low, maps.high, ""), element("p", { class: "small" }, `${maps.said}.${levels.includes(0) ? " Grey is not a finite number." : ""}`)];
   });
 }
 
@@ -59,11 +59,11 @@ function showRdm(op) {
   const ids = data.stimuli.ids;
   const n = ids.length;
   const upper = decode(found.levels, Uint8Array);
-  const full = new Uint8Array(n * n).fill(1);
+  const full = new Uint8Array(n * n);
   const at = (i, j) => upper[i * n - (i * (i + 1)) / 2 + j - i - 1];
   for (let i = 0; i < n; i++) for (let j = i + 1; j < n; j++) full[i * n + j] = full[j * n + i] = at(i, j);
   const canvas = element("canvas", { role: "img", "aria-label": `RDM of ${n} stimuli`, tabindex: "0" });
-  drawLevels(canvas, full, n, n);
+  drawLevels(canvas, full, n, n, (k) => k % (n + 1) === 0);
   const strip = Object.keys(data.stimuli.pictures).length ? STRIP : 0;
   Object.assign(canvas.style, { left: `${strip + 4}px`, top: `${strip + 4}px`, width: `${RDM_SIZE}px`, height: `${RDM_SIZE}px` });
   const box = element("div", { class: "rdm" }, canvas);
@@ -90,7 +90,7 @@ function showRdm(op) {
     tell(row, column);
   });
   const some = data.stimuli.count > n ? `${n} of ${data.stimuli.count} stimuli, evenly chosen. ` : "";
-  return [box, scaleBar(found.low, found.high, `${data.metric} distance`), pair, element("p", { class: "small" }, `${some}The diagonal is zero.`)];
+  return [box, scaleBar(found.low, found.high, `${data.metric} distance`), pair, element("p", { class: "small" }, `${some}The diagonal, left blank, is zero.${upper.includes(0) ? " Grey is missing." : ""}`)];
 }
 
 function addStrips(box, ids) {
