@@ -2,108 +2,140 @@
 
 from __future__ import annotations
 
+import json
 import warnings
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
-from neurolens.comparison.scores import Scores, compute_scores
-from neurolens.comparison.targets import NO_REGION, read_targets
-from neurolens.errors import InputError, NeurolensWarning, check_choice, list_names
-from neurolens.numerics.corrections import control_fdr
+import neurolens.comparison.accessor  # noqa: F401  (registers Dataset.nl)
+from neurolens.activations import StreamedActivations, as_activations
+from neurolens.comparison.assembly import assemble, label_models, stack_twins
+from neurolens.comparison.encodings import predict_rdms, score_encodings
+from neurolens.comparison.grams import score_grams
+from neurolens.comparison.plan import Plan, freeze_ops, split_control
+from neurolens.comparison.rdms import find_incomplete, score_rdms
+from neurolens.comparison.sources import list_models, make_twins, open_source, read_rdms
+from neurolens.comparison.targets import read_responses, read_targets, split_times
+from neurolens.errors import InputError, NeurolensWarning, list_names
+from neurolens.numerics.corrections import Correction
 from neurolens.numerics.distances import Metric
-from neurolens.numerics.permutation import draw_permutations
 from neurolens.numerics.similarity import MEASURES, Similarity
-from neurolens.rsa.ceiling import describe_ceiling
-from neurolens.rsa.dissimilarity import rdm
-from neurolens.rsa.pairs import check_rdm, extract_pairs, other_dims
 from neurolens.rsa.patterns import MIN_STIMULI
-from neurolens.schema import (
-    OP,
-    REGION,
-    STIMULUS,
-    STIMULUS_B,
-    SUBJECT,
-    hash_array,
-    join_stimuli,
-    provenance,
-)
+from neurolens.schema import REGION, STIMULUS, hash_array, join_stimuli, provenance
 
-Correction = Literal["max", "bh"]
-METHODS = ("rsa",)
-CORRECTIONS = ("max", "bh")
+Targets = dict[tuple[str, object], xr.DataArray]
 
 
 def compare(
     source: object,
     brain: object,
     *,
-    method: Literal["rsa"] = "rsa",
+    method: Literal["rsa", "cka", "procrustes", "cca", "ridge", "pls", "ersa"] = "rsa",
     metric: Metric = "correlation",
     similarity: Similarity = "rho-a",
     ops: str | Iterable[str] = "**",
+    passes: bool = False,
+    options: Mapping[str, Any] | None = None,
+    control: Any = None,
+    n_seeds: int = 5,
+    within: str | None = None,
     n_permutations: int = 1000,
+    n_bootstraps: int = 0,
+    n_splits: int = 10,
     correction: Correction = "max",
     seed: int = 0,
     join: Literal["exact", "inner"] = "exact",
+    memory: str | int = "4 GB",
+    client: Any = None,
     progress: bool = True,
 ) -> xr.Dataset:
     """Score every operation of a model against brain data: a Profile.
 
-    The score of an operation is the similarity of its RDM with the region's RDM; where there are subjects,
-    the mean over subjects of the similarity with each one's RDM, which is what the noise ceiling bounds. p is
-    one-sided, from permuting the stimulus labels of the brain: one permutation acts on all operations,
-    subjects and regions together, p = (1 + #{null >= observed}) / (1 + N); of up to 7 stimuli all
-    permutations are listed.
+    Every number is what the direct call gives: `rsa.infer` for "rsa" and "ersa", `rsa.compare_representations`
+    for "cka", "procrustes" and "cca", `encode` with `permute_responses` and `bootstrap_stimuli` for "ridge" and
+    "pls". Where there are subjects, the score of an RDM or of patterns is the mean over subjects, which is what
+    the noise ceiling bounds; of an encoding model it is the median over the neuroids of all subjects. p is
+    one-sided, p = (1 + #{null >= observed}) / (1 + N); one permutation of stimuli acts on all operations,
+    subjects and regions together; of up to 7 stimuli all permutations are listed.
 
     Parameters
     ----------
     source
-        Activations (read once), a DataTree, Dataset, Mapping of DataArrays, one DataArray, or RDMs that `rdm`
-        made, (op, stimulus, stimulus_b), to be used against many brains.
+        Activations (read once), a trace, a DataTree, Dataset, Mapping of DataArrays, one DataArray; or
+        ``(model, stimuli)``, streamed and never stored; or RDMs that `rdm` made, (op, [pass,] stimulus,
+        stimulus_b), to be used against many brains. Or a dict from names of models to any of these: the profile
+        gets a dim `model`.
     brain
-        RDMs ([region,] [subject,] [session,] stimulus, stimulus_b), responses ([subject,] stimulus,
-        [repetition,] neuroid) with coords `region` and `subject` on `neuroid` where there are several, or a
-        DataTree or dict: region -> one of these. Sessions of a subject are averaged.
+        RDMs ([region,] [subject,] [session,] [time,] stimulus, stimulus_b), responses ([subject,] [time,]
+        stimulus, [repetition,] neuroid) with coords `region` and `subject` on `neuroid` where there are several,
+        or a DataTree or dict: region -> one of these. Sessions of a subject are averaged.
     method
-        "rsa".
+        "rsa"; "cka" (debiased), "procrustes", "cca"; "ridge", "pls" (encoding models, Pearson r); "ersa" (RSA of
+        the predictions of a ridge). All but "rsa" need responses.
     metric
         The distance between patterns, on both sides; what comes as an RDM is taken as it is.
     similarity
         How RDMs are compared: one of the methods of `compare_rdms`.
     ops
         Which operations of a source of activations: a glob on addresses, or a list of these.
+    passes
+        One row of `op` for each pass of a recurrent operation, with the coords `address` and `pass`: with a dim
+        `time` in the brain, a profile is operation x pass x time. Without it passes are features.
+    options
+        Of the call that scores. "rsa": resample, confidence. "cka", "procrustes", "cca": n_components,
+        bandwidth. "ridge", "pls": model, cv, groups, ceiling, score, confidence. "ersa": model, cv, groups,
+        resample, confidence.
+    control
+        "untrained": also score `n_seeds` twins of a source (model, stimuli) with weights drawn anew. RDMs
+        ([any one dim,] stimulus, stimulus_b): what they explain is removed ("rsa", "ersa"). Or a tuple of both.
+    n_seeds
+        How many untrained twins.
+    within
+        A coord of `stimulus`: only pairs within the same value (of a category, say) count, and labels are
+        permuted within it ("rsa", "ersa").
     n_permutations
         How many permutations; 0: p is NaN.
+    n_bootstraps
+        How many bootstrap samples, for intervals; 0: none, they are NaN. "cka", "procrustes" and "cca" have none,
+        but an interval over subjects.
+    n_splits
+        How many times the stimuli are halved for `Profile.nl.best`; encoding models use their folds.
     correction
-        For the many operations within a region: "max" (maximum statistic over operations, family-wise) or
-        "bh" (Benjamini-Hochberg, false discovery rate).
+        For the many operations within a region and moment: "max" (maximum statistic over operations,
+        family-wise) or "bh" (Benjamini-Hochberg, false discovery rate).
     seed
-        Seed of the permutations.
+        Of all draws.
     join
         "exact": a stimulus on one side only is an error; "inner": use what source and all regions share.
+    memory
+        Budget for the activations of a streamed model, and for one operation's patterns.
+    client
+        A dask.distributed.Client: operations of a source of activations are spread over its workers.
     progress
         Whether to show a progress bar on stderr while activations are read.
 
     Returns
     -------
     Dataset
-        `score`, `p`, `p_corrected` (op[, region]); `score_subject` (op[, region], subject) where there are
-        subjects, NaN only for subjects that a region does not have (subjects are known by their labels);
-        `ceiling_low`, `ceiling_high` ([region]), NaN for a region without several subjects. `region` is there
-        where `brain` names regions. Coords of `op` as in `rdm`; `n_subjects` ([region]) is 0 for one RDM.
-        No interval is computed; attrs["ci_of"] says so. An operation with a missing pattern has no score.
+        `score`, `p`, `p_corrected`, `ci_low`, `ci_high` ([model,] op[, region][, time]); `score_subject` (...,
+        subject) where there are subjects, NaN only for subjects that a region does not have (subjects are known
+        by their labels); `ceiling_low`, `ceiling_high` ([region][, time]), NaN where there is none;
+        `score_choice`, `score_test` (split, ...) for `nl.best`; with untrained twins `score_untrained` (seed,
+        ...), `untrained_low`, `untrained_high`: the least and largest of the twins. `region` is there where
+        `brain` names regions. Coords of `op` as in `rdm`; with several models depth is over (model, op).
+        `n_subjects` ([region]) is 0 for one RDM. attrs say what every number is of: score_of, p_of, ci_of,
+        correction_of, ceiling_kind, split_of. An operation with a missing pattern has no score.
 
     Raises
     ------
     LabelError
         If stimuli are not labelled or do not match.
     InputError
-        If a choice is not known, brain data are incomplete or of no accepted form, or there are fewer than 3
-        common stimuli.
+        If a choice is not known or has no definition for the method, brain data are incomplete or of no
+        accepted form, or there are fewer than 3 common stimuli.
 
     Warns
     -----
@@ -117,6 +149,7 @@ def compare(
 
     Examples
     --------
+    >>> import numpy as np
     >>> rng = np.random.default_rng(0)
     >>> ids = [f"image{i}" for i in range(8)]
     >>> layer = xr.DataArray(rng.random((8, 20)), {"stimulus": ids}, ("stimulus", "unit"))
@@ -126,61 +159,126 @@ def compare(
     >>> profile.score.dims, profile.score_subject.dims
     (('op',), ('op', 'subject'))
     """
-    check_choice(method, METHODS, "method")
-    check_choice(similarity, MEASURES, "similarity")
-    check_choice(correction, CORRECTIONS, "correction")
-    check_choice(join, ("exact", "inner"), "join")
-    if n_permutations < 0:
-        raise InputError(f"n_permutations={n_permutations} must be 0 (no test) or more.")
-    ops = ops if isinstance(ops, str) else list(ops)
-    targets = read_targets(brain, metric=metric)
-    rdms = _read_source(source, metric=metric, ops=ops, progress=progress)
+    with_twins, rdms = split_control(control)
+    plan = Plan(
+        method=method,
+        metric="sqeuclidean" if method in GRAMS else metric,
+        similarity=similarity,
+        ops=freeze_ops(ops),
+        passes=passes,
+        options=dict(options or {}),
+        control=rdms,
+        within=within,
+        n_permutations=n_permutations,
+        n_bootstraps=n_bootstraps,
+        n_splits=n_splits,
+        correction=correction,
+        seed=seed,
+        join=join,
+        memory=memory,
+        client=client,
+        progress=progress,
+    )
+    profiles = {}
+    for name, one in list_models(source).items():
+        profile = _score_model(one, brain, plan)
+        if with_twins:
+            bare = replace(plan, n_permutations=0, n_bootstraps=0, n_splits=0)
+            twins = [_score_model(twin, brain, bare)["score"] for twin in make_twins(one, n_seeds, seed)]
+            profile = stack_twins(profile, twins, seed)
+        profiles[name] = profile
+    return label_models(profiles)
+
+
+GRAMS = ("cka", "procrustes", "cca")
+ENCODINGS = ("ridge", "pls")
+
+
+def _score_model(source: object, brain: object, plan: Plan) -> xr.Dataset:
+    """Score one model, by the room that knows the method."""
+    if plan.method in ENCODINGS:
+        return _score_by_encoding(source, brain, plan)
+    if plan.method == "ersa":
+        return _score_by_predictions(source, brain, plan)
+    score = score_grams if plan.method in GRAMS else score_rdms
+    rdms = read_rdms(
+        source,
+        metric=plan.metric,
+        ops=plan.ops,
+        passes=plan.passes,
+        memory=plan.memory,
+        client=plan.client,
+        progress=plan.progress,
+    )
+    regions = read_targets(brain, metric=plan.metric)
     inputs = {"source": hash_array(rdms)}
-    inputs |= {f"brain {name}".strip(): hash_array(target) for name, target in targets.items()}
-    rdms, targets = _join(rdms, targets, join)
-    permutations = draw_permutations(rdms.sizes[STIMULUS], n_permutations, seed) if n_permutations else None
-    vectors = extract_pairs(rdms)
-    _warn_incomplete(rdms[OP].values[np.isnan(vectors).any(axis=1)].tolist())
-    references = [extract_pairs(target) for target in targets.values()]
-    scores = compute_scores(vectors, references, similarity, permutations)
-    chosen = {"similarity": similarity, "correction": correction, "join": join}
-    attrs = {
-        **{key: value for key, value in rdms.attrs.items() if key not in ("long_name", "address")},
-        **provenance(method, parameters={**chosen, "ops": ops}, inputs=inputs, seed=seed),
-        **_describe(rdms, targets, similarity, correction),
-        "n_permutations": 0 if permutations is None else len(permutations),
+    inputs |= {f"brain {name}".strip(): hash_array(target) for name, target in regions.items()}
+    targets: Targets = {
+        (name, time): part for name, target in regions.items() for time, part in split_times(target).items()
     }
-    return _assemble(rdms, targets, scores, attrs)
+    rdms, targets = _join(rdms, targets, plan.join)
+    if plan.method == "rsa":
+        _warn_incomplete(find_incomplete(rdms))
+    found = {key: score(rdms, target, plan) for key, target in targets.items()}
+    return assemble(found, targets, rdms, _describe(rdms.attrs, targets, inputs, plan))
 
 
-def _read_source(source: object, *, metric: Metric, ops: str | Iterable[str], progress: bool) -> xr.DataArray:
-    if not (isinstance(source, xr.DataArray) and STIMULUS_B in source.dims):
-        rdms = rdm(source, metric=metric, ops=ops, progress=progress)
-    elif ops != "**":
-        raise InputError(f"ops={ops!r} chooses among activations; choose among RDMs with rdms.sel(op=[...]).")
-    else:
-        rdms = source
-        check_rdm(rdms, "source")
-    if OP not in rdms.dims:
-        rdms = rdms.expand_dims({OP: [str(rdms.attrs.get("address", "source"))]})
-    extra = [dim for dim in other_dims(rdms) if dim != OP]
-    if extra:
-        raise InputError(
-            f"source has RDMs over {list_names(extra)} besides {OP!r}, which a profile does not have. "
-            f"Choose an entry, isel({extra[0]}=0), or average over it."
-        )
-    return rdms.transpose(OP, STIMULUS, STIMULUS_B)
+def _score_by_encoding(source: object, brain: object, plan: Plan) -> xr.Dataset:
+    responses = read_responses(brain)
+    opened = open_source(source, ops=plan.ops, memory=plan.memory, progress=plan.progress)
+    found: dict[tuple[str, object], xr.Dataset] = {}
+    targets: Targets = {}
+    for time, part in split_times(responses).items():
+        scored = score_encodings(_choose(opened, plan), part, plan)
+        for region in scored[REGION].values.tolist():
+            attrs = {**scored.attrs}
+            found[region, time] = scored.sel({REGION: region}, drop=True).assign_attrs(attrs)
+            targets[region, time] = part
+    first = next(iter(found.values()))
+    inputs = json.loads(first.attrs["inputs"])
+    described = _describe(first.attrs, targets, inputs, plan)
+    described["n_stimuli"] = first.attrs["n_stimuli"]
+    return assemble(found, targets, first, described)
+
+
+def _score_by_predictions(source: object, brain: object, plan: Plan) -> xr.Dataset:
+    """Score by encoding RSA: RDMs of predictions against the RDMs of what was predicted."""
+    responses = read_responses(brain)
+    opened = open_source(source, ops=plan.ops, memory=plan.memory, progress=plan.progress)
+    regions = read_targets(brain, metric=plan.metric)
+    found: dict[tuple[str, object], xr.Dataset] = {}
+    targets: Targets = {}
+    first: xr.DataArray | None = None
+    for time, part in split_times(responses).items():
+        predicted = predict_rdms(_choose(opened, plan), part, plan)
+        for region in predicted[REGION].values.tolist():
+            rdms = predicted.sel({REGION: region}, drop=True)
+            target = split_times(regions[region])[time]
+            rdms, target = join_stimuli(rdms, target, join="inner", names=("predictions", region or "brain"))
+            found[region, time], targets[region, time] = score_rdms(rdms, target, plan), target
+            first = rdms if first is None else first
+    assert first is not None
+    return assemble(
+        found, targets, first, _describe(first.attrs, targets, {"predictions": hash_array(first)}, plan)
+    )
+
+
+def _choose(source: object, plan: Plan) -> object:
+    """Keep the chosen operations; a stream was opened with them alone."""
+    if isinstance(source, xr.DataArray | StreamedActivations) or plan.ops == "**":
+        return source
+    return as_activations(source, plan.ops)
 
 
 def _join(
-    rdms: xr.DataArray, targets: dict[str, xr.DataArray], join: Literal["exact", "inner"]
-) -> tuple[xr.DataArray, dict[str, xr.DataArray]]:
+    rdms: xr.DataArray, targets: Targets, join: Literal["exact", "inner"]
+) -> tuple[xr.DataArray, Targets]:
     """Bring the source and all regions to one set of stimuli: one permutation has to fit all."""
-    for name, target in targets.items():
+    for (name, _), target in targets.items():
         rdms, _ = join_stimuli(rdms, target, join=join, names=("source", name or "brain"))
     joined = {
-        name: join_stimuli(rdms, target, join=join, names=("source", name or "brain"))[1]
-        for name, target in targets.items()
+        key: join_stimuli(rdms, target, join=join, names=("source", key[0] or "brain"))[1]
+        for key, target in targets.items()
     }
     if rdms.sizes[STIMULUS] < MIN_STIMULI:
         raise InputError(
@@ -195,68 +293,46 @@ def _warn_incomplete(ops: list[Any]) -> None:
             f"{len(ops)} operations have no score, since some of their patterns have no distance: "
             f"{list_names(ops, 5)}.",
             NeurolensWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
 def _describe(
-    rdms: xr.DataArray, targets: dict[str, xr.DataArray], similarity: Similarity, correction: Correction
+    attrs: Mapping[Any, Any], targets: Targets, inputs: dict[str, str], plan: Plan
 ) -> dict[str, Any]:
     """Say of every number what it is."""
+    metric = attrs.get("metric", "given")
     family = "operations within a region"
     names = {"max": f"maximum statistic over the {family}", "bh": f"Benjamini-Hochberg over the {family}"}
-    metric = rdms.attrs.get("metric", "given")
+    of_rdms = plan.method in ("rsa", "ersa")
+    chosen: dict[str, object] = {
+        "similarity": plan.similarity,
+        "correction": plan.correction,
+        "join": plan.join,
+    }
+    chosen |= {"ops": plan.ops, "within": plan.within, "passes": plan.passes, "options": plan.options}
+    chosen |= {"metric": metric, "n_bootstraps": plan.n_bootstraps, "n_splits": plan.n_splits}
+    if plan.control is not None:
+        inputs = inputs | {"control": hash_array(plan.control)}
+    some = next(iter(targets.values()))
+    label = f"{'partial ' if plan.control is not None else ''}{MEASURES[plan.similarity].label}"
+    what = f"predicted patterns ({metric} distance)" if plan.method == "ersa" else f"RDMs ({metric} distance)"
     return {
-        "similarity": similarity,
+        **{key: value for key, value in attrs.items() if key not in ("long_name", "address")},
+        **provenance(plan.method, parameters=chosen, inputs=inputs, seed=plan.seed),
+        "units": plan.similarity if of_rdms else plan.method,
         "metric": metric,
-        "brain_metric": ", ".join(dict.fromkeys(t.attrs.get("metric", "given") for t in targets.values())),
-        "n_stimuli": rdms.sizes[STIMULUS],
-        "score_of": f"{MEASURES[similarity].label} of RDMs ({metric} distance); mean over subjects",
-        "p_of": "permutation of stimulus labels, one-sided; for these stimuli and subjects",
-        "correction": correction,
-        "correction_of": names[correction],
-        "ceiling_kind": describe_ceiling(similarity),
-        "ci_of": "none",
-        "n_unlabelled_neuroids": max(t.attrs.get("n_unlabelled_neuroids", 0) for t in targets.values()),
+        "brain_metric": ", ".join(
+            dict.fromkeys(str(t.attrs.get("metric", "given")) for t in targets.values())
+        ),
+        "n_stimuli": some.sizes[STIMULUS],
+        "score_of": f"{label} of {what}; mean over subjects"
+        if of_rdms
+        else f"{plan.method}; mean over subjects",
+        "correction": plan.correction,
+        "correction_of": names[plan.correction],
+        "split_of": "halves of the stimuli" if plan.method not in ENCODINGS else "folds of test stimuli",
+        "n_unlabelled_neuroids": max(int(t.attrs.get("n_unlabelled_neuroids", 0)) for t in targets.values()),
+        **({"similarity": plan.similarity} if of_rdms else {}),
+        **({"within": plan.within} if plan.within else {}),
     }
-
-
-def _assemble(
-    rdms: xr.DataArray, targets: dict[str, xr.DataArray], scores: Scores, attrs: dict[str, Any]
-) -> xr.Dataset:
-    regions = list(targets)
-    p_corrected = scores.p_max if attrs["correction"] == "max" else control_fdr(scores.p)
-    n_subjects = [target.sizes.get(SUBJECT, 0) for target in targets.values()]
-    variables: dict[Hashable, Any] = {
-        "score": ((OP, REGION), scores.score, {"long_name": attrs["score_of"], "units": attrs["similarity"]}),
-        "p": ((OP, REGION), scores.p, {"long_name": attrs["p_of"]}),
-        "p_corrected": ((OP, REGION), p_corrected, {"long_name": attrs["correction_of"]}),
-        "ceiling_low": (REGION, scores.ceilings[0], {"units": attrs["similarity"]}),
-        "ceiling_high": (REGION, scores.ceilings[1], {"units": attrs["similarity"]}),
-    }
-    coords: dict[Hashable, Any] = {
-        name: coord.variable for name, coord in rdms.coords.items() if coord.dims == (OP,)
-    }
-    coords |= {REGION: regions, "n_subjects": (REGION, n_subjects)}
-    profile = xr.Dataset(variables, coords, attrs)
-    if any(n_subjects):
-        profile["score_subject"] = _label_subjects(targets, scores.by_subject, profile)
-    return profile.isel({REGION: 0}).drop_vars(REGION) if regions == [NO_REGION] else profile
-
-
-def _label_subjects(
-    targets: dict[str, xr.DataArray], by_subject: list[NDArray[Any]], profile: xr.Dataset
-) -> xr.DataArray:
-    """Put scores under their subjects' labels; a region without a subject has NaN there."""
-    labels = list(
-        dict.fromkeys(
-            label for t in targets.values() if SUBJECT in t.dims for label in t[SUBJECT].values.tolist()
-        )
-    )
-    values = np.full((profile.sizes[OP], len(targets), len(labels)), np.nan)
-    for i, (target, scores) in enumerate(zip(targets.values(), by_subject, strict=True)):
-        if SUBJECT in target.dims:
-            values[:, i, [labels.index(label) for label in target[SUBJECT].values.tolist()]] = scores
-    return xr.DataArray(
-        values, {SUBJECT: labels}, (OP, REGION, SUBJECT), attrs={"units": profile.attrs["similarity"]}
-    )

@@ -13,7 +13,7 @@ from neurolens.numerics.distances import Metric
 from neurolens.rsa.ceiling import average_sessions
 from neurolens.rsa.dissimilarity import rdm
 from neurolens.rsa.pairs import check_rdm, other_dims
-from neurolens.schema import NEUROID, REGION, STIMULUS_B, SUBJECT, rename_aliases, require_dims
+from neurolens.schema import NEUROID, REGION, STIMULUS_B, SUBJECT, TIME, rename_aliases, require_dims
 
 NO_REGION = ""  # the key of data that name no region
 NAMED = ("rdm", "responses")  # the variable to take where a region holds several
@@ -27,6 +27,7 @@ def read_targets(brain: object, *, metric: Metric) -> dict[str, xr.DataArray]:
     brain
         A DataArray: RDMs ([region,] [subject,] [session,] stimulus, stimulus_b), or responses ([subject,]
         [session,] stimulus, [repetition,] neuroid), whose `neuroid` may have coords `region` and `subject`.
+        All may have a dim `time`.
         Or a DataTree, Dataset or Mapping: region -> such a DataArray.
     metric
         The distance between responses; RDMs are taken as they are.
@@ -34,7 +35,7 @@ def read_targets(brain: object, *, metric: Metric) -> dict[str, xr.DataArray]:
     Returns
     -------
     dict
-        region -> DataArray ([subject,] stimulus, stimulus_b), sessions averaged. Data that name no region are
+        region -> DataArray ([time,] [subject,] stimulus, stimulus_b), sessions averaged. Data that name no region are
         under "". Neuroids without a region are left out and counted in attrs["n_unlabelled_neuroids"].
 
     Raises
@@ -125,6 +126,81 @@ def _compute_rdm(responses: xr.DataArray, metric: Metric) -> xr.DataArray:
     return xr.concat(rdms, dim=labels, join="exact", combine_attrs="drop_conflicts")
 
 
+def read_responses(brain: object) -> xr.DataArray:
+    """Lay the responses of all regions and subjects side by side.
+
+    Parameters
+    ----------
+    brain
+        As `read_targets` takes it, but for RDMs.
+
+    Returns
+    -------
+    DataArray ([time,] [repetition,] stimulus, neuroid)
+        With the coord `region` on `neuroid` ("" where none is named), and `subject` where there are several.
+        Neuroids without a region are left out and counted in attrs["n_unlabelled_neuroids"].
+
+    Raises
+    ------
+    InputError
+        If a region is given as RDMs, or parts differ in stimuli or repetitions.
+    """
+    parts: list[xr.DataArray] = []
+    n_unlabelled = 0
+    for name, given in _name_arrays(brain).items():
+        if not isinstance(given, xr.DataArray) or STIMULUS_B in given.dims:
+            raise InputError(
+                f"brain{f'[{name!r}]' if name else ''} has no responses to be predicted; encoding models need "
+                "(stimulus, [repetition,] neuroid). For RDMs use method='rsa'."
+            )
+        array = rename_aliases(given)
+        require_dims(array, NEUROID, what="responses")
+        for region, part in (_split_neuroids(array, REGION) or {NO_REGION: array}).items():
+            n_unlabelled -= part.sizes[NEUROID]
+            label = "/".join(dict.fromkeys(one for one in (name, region) if one))
+            parts += _lay_subjects(part, label)
+        n_unlabelled += array.sizes[NEUROID]
+    if not parts:
+        raise InputError("brain is empty: it names no region with data.")
+    known = [SUBJECT in part.coords for part in parts]
+    if any(known) and not all(known):
+        raise LabelError("Some regions of brain name subjects and others do not; give all of them `subject`.")
+    try:
+        joined = xr.concat(
+            parts, NEUROID, join="exact", coords="minimal", compat="override", combine_attrs="override"
+        )
+    except ValueError as error:
+        raise InputError(
+            f"The regions or subjects of brain have other stimuli or repetitions ({error}); compare them one by one."
+        ) from error
+    return joined.assign_attrs(n_unlabelled_neuroids=n_unlabelled)
+
+
+def _lay_subjects(part: xr.DataArray, region: str) -> list[xr.DataArray]:
+    """Give neuroids a region, and subjects that are a dim a coord."""
+    subjects = [part]
+    if SUBJECT in part.dims:
+        require_labels(part, SUBJECT, region or "brain")
+        subjects = [part.sel({SUBJECT: label}) for label in part[SUBJECT].values]
+    laid = []
+    for one in subjects:
+        n = one.sizes[NEUROID]
+        coords = {REGION: (NEUROID, np.full(n, region, dtype=object))}
+        if SUBJECT in one.coords and not one[SUBJECT].dims:
+            coords[SUBJECT] = (NEUROID, np.full(n, one[SUBJECT].item(), dtype=object))
+        plain = one.drop_vars([REGION, *([SUBJECT] if SUBJECT in coords else []), NEUROID], errors="ignore")
+        laid.append(plain.assign_coords(coords))
+    return laid
+
+
+def split_times(array: xr.DataArray) -> dict[object, xr.DataArray]:
+    """Return the array of each moment by its label; None is the key of what has no time."""
+    if TIME not in array.dims:
+        return {None: array}
+    labels = array[TIME].values.tolist() if TIME in array.coords else range(array.sizes[TIME])
+    return {label: array.isel({TIME: i}, drop=True) for i, label in enumerate(labels)}
+
+
 def require_labels(array: xr.DataArray, dim: str, what: str) -> None:
     """Raise unless `dim` has labels."""
     if dim not in array.coords:
@@ -137,7 +213,7 @@ def _check_target(target: xr.DataArray, name: str) -> xr.DataArray:
     if SUBJECT in target.dims:
         require_labels(target, SUBJECT, name)
         target = target.transpose(SUBJECT, ...)
-    extra = [dim for dim in other_dims(target) if dim != SUBJECT]
+    extra = [dim for dim in other_dims(target) if dim not in (SUBJECT, TIME)]
     if extra:
         raise InputError(
             f"{name} has the dim {list_names(extra)}, which a profile does not have. Choose an entry, "

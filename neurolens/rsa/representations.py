@@ -24,7 +24,7 @@ from neurolens.numerics.representations import (
     prepare_representation,
 )
 from neurolens.rsa.dissimilarity import rdm
-from neurolens.rsa.pairs import other_dims
+from neurolens.rsa.pairs import check_rdm, other_dims
 from neurolens.schema import OP, STIMULUS, STIMULUS_B, SUBJECT, hash_array, join_stimuli, provenance
 
 __all__ = ["compare_representations", "dimensionality"]
@@ -166,11 +166,27 @@ def _check_options(method: str, bandwidth: float | None, correction: str, n_perm
 
 def _compute_distances(source: object, ops: str | Iterable[str], progress: bool) -> xr.DataArray:
     """Squared distances keep all that a centred Gram matrix has, and `rdm` reads any source."""
+    if isinstance(source, xr.DataArray) and STIMULUS_B in source.dims:
+        return _take_distances(source)
     single = isinstance(source, xr.DataArray)
     arrays = {str(source.name or "array"): source} if isinstance(source, xr.DataArray) else source
     distances = rdm(arrays, metric="sqeuclidean", ops="**" if single else ops, progress=progress)
     if single:
         distances = distances.isel({OP: 0})
+        gone = [name for name, coord in distances.coords.items() if not coord.dims and name != "n_features"]
+        distances = distances.drop_vars(gone)
+    return distances.transpose(..., STIMULUS, STIMULUS_B)
+
+
+def _take_distances(distances: xr.DataArray) -> xr.DataArray:
+    """Take what `rdm` made, so that patterns are read once for many references."""
+    check_rdm(distances, "RDMs in the place of patterns")
+    if distances.attrs.get("metric") != "sqeuclidean":
+        raise InputError(
+            f"RDMs of {distances.attrs.get('metric', 'an unknown')!r} distance do not keep the patterns; give "
+            "the patterns themselves, or rdm(..., metric='sqeuclidean')."
+        )
+    if OP not in distances.dims:
         gone = [name for name, coord in distances.coords.items() if not coord.dims and name != "n_features"]
         distances = distances.drop_vars(gone)
     return distances.transpose(..., STIMULUS, STIMULUS_B)

@@ -180,7 +180,7 @@ def test_a_profile_can_be_written_and_read(tmp_path):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"method": "cca"}, "'rsa'"),
+        ({"method": "CCA"}, "'rsa'"),
         ({"similarity": "rho"}, "rho-a"),
         ({"correction": "bonferroni"}, "'max', 'bh'"),
         ({"n_permutations": -1}, "0 .no test. or more"),

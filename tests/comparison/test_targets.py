@@ -77,7 +77,7 @@ def with_nan():
         (with_nan(), InputError, "most at the stimuli 'c'"),
         (draw_responses().rename(neuroid="place"), LabelError, "'neuroid'"),
         (draw_responses().drop_vars("stimulus"), LabelError, "no labels"),
-        (to_rdm(np.zeros((2, 6, 6)), time=[1, 2]), InputError, r"'time'.*isel\(time=0\)"),
+        (to_rdm(np.zeros((2, 6, 6)), run=[1, 2]), InputError, r"'run'.*isel\(run=0\)"),
         (to_rdm(np.zeros((2, 6, 6)), subject=[1, 2]).drop_vars("subject"), LabelError, "'subject'"),
         ({"V1": xr.Dataset({"a": draw_responses(), "b": draw_responses()})}, InputError, "'a', 'b'"),
     ],
