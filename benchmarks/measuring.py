@@ -84,7 +84,11 @@ def run_apart(module: str, *arguments: str, environment: Mapping[str, str] | Non
 
 
 def read_peak_memory() -> int:
-    """The most bytes this process has had resident so far."""
+    """The most bytes this process has had resident so far; Linux' maxrss would count its parent's before the start."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
