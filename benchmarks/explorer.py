@@ -31,6 +31,9 @@ async (kind) => {
   const box = graph.getBoundingClientRect();
   const at = { clientX: box.x + 400, clientY: box.y + 200, bubbles: true, cancelable: true };
   const times = [];
+  const view = () => JSON.stringify([graph._cyreg.cy.zoom(), graph._cyreg.cy.pan()]);
+  const start = view();
+  let moved = false;
   const frame = () => new Promise((done) => requestAnimationFrame(done));
   const target = graph.querySelector("canvas");
   if (kind === "pan") target.dispatchEvent(new MouseEvent("mousedown", { ...at, button: 0, buttons: 1 }));
@@ -43,7 +46,9 @@ async (kind) => {
     const now = await frame();
     times.push(now - last);
     last = now;
+    moved = moved || view() !== start;
   }
+  if (!moved) throw new Error(`the view did not ${kind}`);
   if (kind === "pan") window.dispatchEvent(new MouseEvent("mouseup", { ...at, button: 0 }));
   return times;
 }
