@@ -10,7 +10,7 @@ ifneq ($(wildcard ../shared/data),)
 export NEUROLENS_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help install lint test browser demo calibrate zoo bench format clean
+.PHONY: help install lint test browser demo calibrate zoo bench docs format clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -40,6 +40,9 @@ browser:  ## Debian's Chromium, for the tests of the explorer (needs root)
 demo: $(READY)  ## a trained network against brain data, operation by operation; writes demo/
 	$(BIN)/neurolens demo
 
+tutorials: $(READY)  ## the tutorials run, their exercises checked; writes tutorials/notebooks/
+	$(BIN)/python tutorials/export.py
+
 # One thread a model, two models at a time.
 zoo: $(READY)  ## hundreds of models traced and proven; goes on where it was stopped; writes docs/zoo.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.zoo
@@ -52,9 +55,13 @@ bench: $(READY)  ## everything measured beside its peers; writes docs/benchmarks
 	$(BIN)/python -m pip install --quiet --group bench
 	$(BIN)/python -m benchmarks
 
+# A warning is an error. Pages are read from docs/_build/html/index.html.
+docs: $(READY)  ## the documentation site; writes docs/_build/html
+	$(BIN)/sphinx-build -b html -W --keep-going -q docs docs/_build/html
+
 format: $(READY)  ## format the code in place
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) demo tutorials/notebooks build dist .mypy_cache .ruff_cache .pytest_cache

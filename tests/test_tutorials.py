@@ -1,15 +1,108 @@
-"""The tutorials run from top to bottom."""
+"""The tutorials: their form, their exercises, and two of them run; `make tutorials` runs all."""
 
-import runpy
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import jupytext
 import pytest
 
-TUTORIALS = sorted((Path(__file__).parents[1] / "tutorials").glob("[0-9]*.py"))
+FOLDER = Path(__file__).parents[1] / "tutorials"
+TUTORIALS = sorted(FOLDER.glob("[0-9]*.py"))
+
+
+def cells_of(path, *, tag=None, kind=None):
+    return [
+        cell
+        for cell in jupytext.read(path).cells
+        if (tag is None or tag in cell.metadata.get("tags", [])) and (kind is None or cell.cell_type == kind)
+    ]
+
+
+def export(number, folder, out):
+    return subprocess.run(
+        [sys.executable, str(folder / "export.py"), number, "--out", str(out)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_they_are_numbered_without_a_gap():
+    numbers = [int(path.name.split("_")[0]) for path in TUTORIALS]
+    assert numbers == list(range(1, len(TUTORIALS) + 1))
 
 
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
-def test_runs_from_top_to_bottom(path, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    space = runpy.run_path(str(path))
-    assert space["report"]
+def test_the_first_cell_says_what_to_expect(path):
+    first = cells_of(path)[0].source
+    assert first.startswith(f"# {path.name[0]} · ")
+    for part in ("**You will be able to**", "**Time**", "**Data**", "**Licence**"):
+        assert part in first
+
+
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
+def test_the_last_cell_says_what_can_go_wrong(path):
+    last = cells_of(path)[-1]
+    assert last.cell_type == "markdown"
+    assert last.source.startswith("## What can go wrong in a real study\n")
+
+
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
+def test_three_exercises_each_with_a_check_and_a_solution(path):
+    tags = [tag for cell in cells_of(path) for tag in cell.metadata.get("tags", [])]
+    assert len(tags) >= 9
+    assert tags == ["exercise", "check", "solution"] * (len(tags) // 3)
+    for cell in cells_of(path, tag="exercise"):
+        assert "..." in cell.source, "an exercise leaves something to do"
+    for cell in cells_of(path, tag="check"):
+        assert cell.source.startswith("check("), "a check is one call, whose verdict is shown"
+
+
+def test_one_runs_from_top_to_bottom_and_its_checks_tell_right_from_wrong(tmp_path):
+    done = export("1", FOLDER, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    notebook = jupytext.read(tmp_path / f"{TUTORIALS[0].stem}.ipynb")
+    (hidden,) = {
+        cell.metadata["jupyter"]["source_hidden"]
+        for cell in notebook.cells
+        if "solution" in cell.metadata.get("tags", [])
+    }
+    assert hidden
+    assert any(output for cell in notebook.cells for output in cell.get("outputs", []))
+
+
+BROKEN = """# %% [markdown]
+# # 1 · Broken
+
+# %%
+from neurolens.testing import check
+
+# %% tags=["exercise"]
+answer = ...
+
+# %% tags=["check"]
+check(answer, {{"Two.": lambda n: n == 2}})
+
+# %% tags=["solution"]
+answer = {solution}
+"""
+
+
+@pytest.mark.parametrize(("solution", "code"), [("2", 0), ("3", 1)])
+def test_a_solution_that_its_check_refuses_fails_the_run(tmp_path, solution, code):
+    (tmp_path / "export.py").write_text((FOLDER / "export.py").read_text())
+    (tmp_path / "1_broken.py").write_text(BROKEN.format(solution=solution))
+    done = export("1", tmp_path, tmp_path / "out")
+    assert done.returncode == code, done.stdout + done.stderr
+    assert ("after the solution its check says 'Not yet. Two.'" in done.stdout) == bool(code)
+
+
+def test_a_check_that_passes_before_its_solution_fails_the_run(tmp_path):
+    (tmp_path / "export.py").write_text((FOLDER / "export.py").read_text())
+    (tmp_path / "1_broken.py").write_text(BROKEN.format(solution="2").replace("answer = ...", "answer = 2"))
+    done = export("1", tmp_path, tmp_path / "out")
+    assert done.returncode == 1
+    assert "before the solution its check says 'Right.'" in done.stdout

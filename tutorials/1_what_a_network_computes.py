@@ -12,19 +12,21 @@
 # %% [markdown]
 # # 1 · What a network computes
 #
-# **You will be able to**: record every operation of a network, find one by its name, tell an operation from its passes,
-# see which branch ran and why, and draw the graph.
+# **You will be able to**: record every operation of a network, find one by its name, tell an operation from its
+# passes, see which branch ran and why, and draw the graph.
 #
-# **Time**: 10 minutes to read, seconds to run. **Data**: `shapes80`, drawn by this project (see its card). Needs no
-# network connection and no GPU.
+# **Time**: 20 minutes with the exercises, seconds to run. **Data**: six pictures of `shapes80`, drawn by this
+# project, embedded. No network connection, no GPU. **Licence**: BSD-3-Clause, text and pictures.
 
 # %%
 import warnings
 
 import torch
+from IPython.display import SVG
 from torch import nn
 
 import neurolens as nl
+from neurolens.testing import check
 
 data = nl.datasets.fetch("shapes80")
 print(data.card.title)
@@ -73,15 +75,29 @@ images = torch.stack([to_tensor(stimuli.read(index)) for index in range(len(stim
 # %% [markdown]
 # ## Every operation has an address
 #
-# `nl.trace` runs the model once. What comes back is a mapping from address to operation, in the order of execution. An
-# address is the path of the module, then the plain name of the function. (A warning points at the line with the `if`:
-# there, numbers left torch for Python, and Python decided what to run.)
+# `nl.trace` runs the model once. What comes back is a mapping from address to operation, in the order of execution.
+# An address is the path of the module, then the plain name of the function. (A warning points at the line with the
+# `if`: there, numbers left torch for Python, and Python decided what to run.)
 
 # %%
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     trace = nl.trace(model, images)
 print(trace)
+
+
+# %% [markdown]
+# The exercises trace models of yours; this keeps them short, and starts every model from the same weights.
+
+
+# %%
+def trace_quietly(kind):
+    """Trace a new model of this kind, without the warning about its branches."""
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return nl.trace(kind().eval(), images)
+
 
 # %% [markdown]
 # ## Passes: the same operation, again
@@ -137,21 +153,100 @@ print(report)
 
 # %%
 zeros = {address: float((array == 0).mean()) for address, array in trace.activations.items()}
-graph = trace.draw(color=zeros, label="share of zeros")
 print(max(zeros, key=zeros.get), "is the sparsest")
+trace.draw("graph.svg", color=zeros, label="share of zeros")
+SVG("graph.svg")
 
 # %% [markdown]
 # ## Exercises
 #
-# 1. How many operations ran once, and how many more than once? (`operation.n_passes`)
-# 2. Which operation has the most numbers per image? (`activation.sizes`)
-# 3. Make the loop stop early when the state hardly changes. What are the branches of the operations after it?
+# Write your answer in place of the `...`, run the cell, then run the check below it. The solution is folded away
+# under the check: look only after you tried.
+#
+# **1.** How many operations ran exactly once? (`operation.n_passes`; the trace is a mapping, so `trace.values()`.)
+
+# %% tags=["exercise"]
+n_once = ...
+
+# %% tags=["check"]
+check(
+    n_once,
+    {
+        "Count operations, not passes: three operations ran in the loop.": lambda n: n != len(trace.steps),
+        "Leave out those that ran four times.": lambda n: n < len(trace),
+        "Ask every operation for its n_passes.": lambda n: n == len(trace) - 3,
+    },
+)
 
 # %% tags=["solution"]
-once = [address for address, operation in trace.items() if operation.n_passes == 1]
-assert len(once) == len(trace) - 3, "three operations ran in the loop: refine.conv2d, add, tanh"
-sizes = {address: array.size for address, array in trace.activations.items() if "stimulus" in array.dims}
-assert max(sizes, key=sizes.get) == "input", "the image itself"
+n_once = sum(operation.n_passes == 1 for operation in trace.values())
+
+# %% [markdown]
+# **2.** Which operation, apart from the input, keeps the most numbers? Give its address. (`trace.activations` is a
+# mapping from address to labelled array; an array has a `.size`.)
+
+# %% tags=["exercise"]
+largest = ...
+
+# %% tags=["check"]
+check(
+    largest,
+    {
+        "Give an address, such as 'stem.conv2d'.": lambda address: address in trace,
+        "The input is given, not computed.": lambda address: address != "input",
+        "Another operation has more: the passes of a loop count, too.": lambda address: (
+            trace.activations[address].size
+            == max(array.size for name, array in trace.activations.items() if name != "input")
+        ),
+    },
+)
+
+# %% tags=["solution"]
+sizes = {address: array.size for address, array in trace.activations.items() if address != "input"}
+largest = max(sizes, key=sizes.get)
+
+# %% [markdown]
+# **3.** A network may decide for itself when to stop. Write `Stopping`: as `Settling`, but at most ten steps, and it
+# leaves the loop once no value of the state changes by more than 0.35 in a step. How many passes are recorded?
+
+
+# %% tags=["exercise"]
+class Stopping(Settling):
+    """Your answer: write its forward."""
+
+    def forward(self, image): ...
+
+
+# %% tags=["check"]
+check(
+    Stopping,
+    {
+        "forward has to return what the readout gives.": lambda kind: kind().eval()(images).shape == (6, 4),
+        "A tanh in a loop has several passes.": lambda kind: trace_quietly(kind)["tanh"].n_passes > 1,
+        "It has to stop before ten steps on these images.": lambda kind: (
+            trace_quietly(kind)["tanh"].n_passes < 10
+        ),
+        "The state decides: no comparison (<, >) of the state was recorded.": lambda kind: (
+            {"lt", "le", "gt", "ge"} & {address.split("_")[0] for address in trace_quietly(kind)}
+        ),
+    },
+)
+
+
+# %% tags=["solution"]
+class Stopping(Settling):
+    """Stop when the state has settled."""
+
+    def forward(self, image):
+        state = torch.relu(self.stem(image))
+        for _ in range(10):
+            new = torch.tanh(state + self.refine(state))
+            change = (new - state).abs().max()
+            state = new
+            if change < 0.35:
+                break
+        return self.readout(state.mean((2, 3)))
+
 
 # %% [markdown]
 # ## What can go wrong in a real study
@@ -159,5 +254,5 @@ assert max(sizes, key=sizes.get) == "input", "the image itself"
 # * `keep="**"` holds every activation in memory. For many images use `nl.extract` (disk) or `nl.stream` (a budget).
 # * An activation is that of *these* inputs in *this* mode: call `.eval()` first, or dropout and batch statistics are
 #   in it.
-# * Names are kept while the code is kept. They count places in a module's code: a line more in that module may move the
-#   numbers after it, never those of another module.
+# * Names are kept while the code is kept. They count places in a module's code: a line more in that module may move
+#   the numbers after it, never those of another module.

@@ -1,0 +1,127 @@
+"""Run the tutorials from top to bottom, check their exercises, and write notebooks with outputs.
+
+Every exercise is tried twice in one run: its check has to say "Not yet" before the hidden solution ran, and
+"Right" after it. `python tutorials/export.py` runs all; `python tutorials/export.py 1 4` runs some.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+
+HERE = Path(__file__).parent
+TIMEOUT = 600  # seconds a cell may take
+PROBE = "probe"  # tag of the second check, which only the export runs
+THREADS = {"OMP_NUM_THREADS": "2"}  # the kernel's, unless the caller says otherwise
+
+
+def find_tutorials(numbers: list[str]) -> list[Path]:
+    """Return the sources, in order; all of them, or those with these numbers."""
+    paths = sorted(HERE.glob("[0-9]*.py"))
+    known = {path.name.split("_")[0]: path for path in paths}
+    unknown = [number for number in numbers if number not in known]
+    if unknown:
+        raise SystemExit(f"There is no tutorial {', '.join(unknown)}; there are {', '.join(known)}.")
+    return [known[number] for number in numbers] or paths
+
+
+def read_tutorial(path: Path) -> nbformat.NotebookNode:
+    """Read a source as a notebook without outputs, its solutions folded away."""
+    notebook = jupytext.read(path)
+    for cell in notebook.cells:
+        if "solution" in tags_of(cell):
+            cell.metadata["jupyter"] = {"source_hidden": True}
+    return notebook
+
+
+def tags_of(cell: nbformat.NotebookNode) -> list[str]:
+    """Return the tags of a cell."""
+    return list(cell.metadata.get("tags", []))
+
+
+def list_exercises(notebook: nbformat.NotebookNode) -> list[tuple[int, int, int]]:
+    """Return the places of each exercise's three cells: where to answer, the check, the solution."""
+    marked = [(i, tag) for i, cell in enumerate(notebook.cells) for tag in tags_of(cell)]
+    if [tag for _, tag in marked] != ["exercise", "check", "solution"] * (len(marked) // 3):
+        raise SystemExit(
+            f"Cells are tagged {[tag for _, tag in marked]}; expected exercise, check, solution for each exercise."
+        )
+    places = [i for i, _ in marked]
+    return [(places[i], places[i + 1], places[i + 2]) for i in range(0, len(places), 3)]
+
+
+def add_probes(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Put a copy of each check behind its solution."""
+    checks = {solution: check for _, check, solution in list_exercises(notebook)}
+    cells: list[nbformat.NotebookNode] = []
+    for i, cell in enumerate(notebook.cells):
+        cells.append(cell)
+        if i in checks:
+            probe = nbformat.v4.new_code_cell(notebook.cells[checks[i]].source)
+            probe.metadata["tags"] = [PROBE]
+            cells.append(probe)
+    probed = nbformat.from_dict(dict(notebook))
+    probed.cells = cells
+    return probed
+
+
+def read_verdict(cell: nbformat.NotebookNode) -> str:
+    """Return what a check said."""
+    said = [output.data["text/plain"] for output in cell.outputs if output.output_type == "execute_result"]
+    return str(said[-1]) if said else "(nothing)"
+
+
+def find_faults(notebook: nbformat.NotebookNode) -> Iterator[str]:
+    """Yield each check that passed without its solution, or failed with it."""
+    for wanted, tag in (("Not yet.", "check"), ("Right.", PROBE)):
+        cells = [cell for cell in notebook.cells if tag in tags_of(cell)]
+        for number, cell in enumerate(cells, start=1):
+            verdict = read_verdict(cell)
+            if not verdict.startswith(wanted):
+                when = "before" if tag == "check" else "after"
+                yield f"exercise {number}: {when} the solution its check says {verdict!r}, not {wanted!r}"
+
+
+def export_tutorial(path: Path, out: Path) -> list[str]:
+    """Run one tutorial in an empty folder, write its notebook, and return what is wrong with it."""
+    notebook = add_probes(read_tutorial(path))
+    with tempfile.TemporaryDirectory() as folder:
+        client = NotebookClient(
+            notebook, timeout=TIMEOUT, kernel_name="python3", resources={"metadata": {"path": folder}}
+        )
+        client.execute(env={**THREADS, **os.environ})
+    faults = list(find_faults(notebook))
+    notebook.cells = [cell for cell in notebook.cells if PROBE not in tags_of(cell)]
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)  # times of day: they differ from run to run
+    out.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, out / f"{path.stem}.ipynb")
+    return faults
+
+
+def main() -> int:
+    """Run what the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("numbers", nargs="*", help="which tutorials; all without")
+    parser.add_argument("--out", type=Path, default=HERE / "notebooks", help="where notebooks are written")
+    chosen = parser.parse_args()
+    failed = False
+    for path in find_tutorials(chosen.numbers):
+        started = time.perf_counter()
+        faults = export_tutorial(path, chosen.out)
+        print(f"{path.stem}: {time.perf_counter() - started:.0f} s", *faults, sep="\n  ", flush=True)
+        failed |= bool(faults)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
