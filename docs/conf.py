@@ -1,0 +1,96 @@
+"""The documentation site: `make docs` builds it, and a warning is an error."""
+
+import shutil
+import sys
+import zlib
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+import jupytext
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+project = "neurolens"
+author = "the neurolens developers"
+copyright = author
+release = installed_version("neurolens-toolkit")
+version = release
+
+extensions = [
+    "myst_nb",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
+    "sphinx_design",
+]
+exclude_patterns = ["_build", "images/*.py", "inventories.txt"]
+html_theme = "pydata_sphinx_theme"
+html_title = "neurolens"
+html_static_path = ["_static"]
+html_css_files = ["page.css"]
+html_theme_options = {
+    "show_nav_level": 2,
+    "navigation_with_keys": False,
+    "navbar_align": "left",
+    "header_links_before_dropdown": 7,
+    "secondary_sidebar_items": ["page-toc"],
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+}
+html_sidebars = {"index": []}
+html_copy_source = False
+
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+nb_execution_mode = (
+    "off"  # the tests run every tutorial and every block of code; a page shows what was exported
+)
+
+# Pages that a target writes (benchmarks) are listed by a pattern, and may not be written yet.
+suppress_warnings = ["toc.empty_glob"]
+
+autosummary_generate = True
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+maximum_signature_line_length = 90
+numpydoc_show_class_members = False  # the template of classes lists methods and attributes
+numpydoc_xref_param_type = False  # types are prose: "DataArray (stimulus, unit)"
+templates_path = ["_templates"]
+# Two names that differ only in case would be one file on some disks.
+autosummary_filename_map = {"neurolens.Trace": "neurolens.Trace_class"}
+
+
+def write_inventories(target: Path) -> dict[str, tuple[str, str]]:
+    """Turn `inventories.txt` into Sphinx inventories, so that links to other projects need no network."""
+    mapping, rows = {}, {}
+    for line in (HERE / "inventories.txt").read_text(encoding="utf-8").splitlines():
+        if line.startswith("[") and line.endswith("]"):
+            name, url = line[1:-1].split()
+            mapping[name], rows[name] = (url, str(target / f"{name}.inv")), []
+        elif line and not line.startswith("#"):
+            rows[name].append(line)
+    target.mkdir(parents=True, exist_ok=True)
+    for name, lines in rows.items():
+        entries = "".join(f"{words[0]} {words[1]} 1 {words[2]} -\n" for words in map(str.split, lines))
+        head = f"# Sphinx inventory version 2\n# Project: {name}\n# Version: \n# zlib\n"
+        (target / f"{name}.inv").write_bytes(head.encode() + zlib.compress(entries.encode()))
+    return mapping
+
+
+def gather_tutorials(source: Path, target: Path) -> None:
+    """Copy the exported notebooks beside the pages; a tutorial without an export is shown without outputs."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    for script in sorted(source.glob("[0-9]*.py")):
+        exported = [
+            path for path in source.rglob(f"{script.stem}.ipynb") if ".ipynb_checkpoints" not in path.parts
+        ]
+        notebook = jupytext.read(exported[0] if exported else script)
+        notebook.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
+        jupytext.write(notebook, target / f"{script.stem}.ipynb")
+
+
+intersphinx_mapping = write_inventories(HERE / "_build" / "inventories")
+gather_tutorials(HERE.parent / "tutorials", HERE / "tutorials")
