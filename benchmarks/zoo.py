@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--retry", action="store_true", help="run again what was not proven")
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--seconds", type=float, default=240.0, help="limit for one model")
-    parser.add_argument("--gigabytes", type=float, default=14.0, help="limit for one model, of address space")
+    parser.add_argument("--gigabytes", type=float, default=10.0, help="limit for one model, of address space")
     parser.add_argument("--kept", type=Path, default=KEPT, help="the file of results")
     chosen = parser.parse_args()
     if chosen.fresh:
