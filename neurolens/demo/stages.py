@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,6 +19,7 @@ from rich.progress import (
 )
 
 from neurolens.activations import Activations
+from neurolens.activations.operations import Ops
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Watched(Activations):
         """Return all addresses, in execution order."""
         return self._source.addresses()
 
-    def select(self, ops: str | Iterable[str]) -> Watched:
+    def select(self, ops: Ops) -> Watched:
         """Return some of the operations, watched too."""
         return Watched(self._source.select(ops), self._tell)
 
