@@ -37,7 +37,7 @@ def label_rdms(array: ArrayLike, *, stimulus: Sequence[object], dims: Sequence[s
     Returns
     -------
     DataArray
-        (*dims, stimulus, stimulus_b), float32 for float32, else float64; zero diagonal.
+        (dims ..., stimulus, stimulus_b), float32 for float32, else float64; zero diagonal.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def read_rdms(
     Returns
     -------
     DataArray
-        (*dims, stimulus, stimulus_b); see `label_rdms`.
+        (dims ..., stimulus, stimulus_b); see `label_rdms`.
 
     Raises
     ------

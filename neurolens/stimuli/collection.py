@@ -65,7 +65,7 @@ class Stimuli(Items):
         path
             The folder.
         pattern
-            Glob pattern below it; "**/*" descends into sub-folders, "*" does not. Hidden files are left out.
+            Glob pattern below it; ``"**/*"`` descends into sub-folders, ``"*"`` does not. Hidden files are left out.
         extensions
             Which files are images, by extension, in any case.
         metadata
