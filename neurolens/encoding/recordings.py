@@ -126,7 +126,7 @@ def concatenate_ceilings(recordings: Sequence[Recording]) -> xr.DataArray | None
     ceilings = [recording.ceiling for recording in recordings if recording.ceiling is not None]
     if not ceilings:
         return None
-    counts = [int(ceiling.attrs["n_averaged"]) for ceiling in ceilings]
+    counts = [ceiling.attrs["n_averaged"] for ceiling in ceilings]
     values = np.concatenate([ceiling.values for ceiling in ceilings])
     described = {key: ceilings[0].attrs[key] for key in ("method", "units")}
     return xr.DataArray(

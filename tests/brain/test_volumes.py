@@ -6,8 +6,11 @@ import warnings
 import nibabel
 import numpy as np
 import pytest
+import xarray as xr
 from nilearn.masking import apply_mask
+from sklearn.linear_model import LinearRegression
 
+import neurolens as nl
 from neurolens import brain
 from neurolens.errors import InputError, LabelError, NeurolensWarning
 
@@ -182,3 +185,18 @@ def test_attrs_can_be_written_to_any_format(mask, tmp_path):
         series.rename("bold").to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
     assert json.loads(series.attrs["image_shape"]) == list(SHAPE)
     assert series.attrs["space"] == "MNI152"
+
+
+def test_scores_of_an_encoding_model_return_to_the_image(mask):
+    """A voxel that a feature drives is found where it lies."""
+    feature = np.random.default_rng(3).normal(size=40)
+    values = np.random.default_rng(4).normal(size=(*SHAPE, 40))
+    values[2, 1, 0] += 10 * feature
+    ids = [f"s{k}" for k in range(40)]
+    betas = brain.read_betas(make_image(values), stimulus=ids, mask=mask).isel(repetition=0)
+    source = xr.DataArray(feature[:, None], dims=("stimulus", "feature"), coords={"stimulus": ids})
+    scores = nl.encode(source, betas, model=LinearRegression(), progress=False)
+    image = brain.to_nifti(scores.score.mean("fold"), like=betas)
+    assert np.unravel_index(np.nanargmax(image.get_fdata()), SHAPE) == (2, 1, 0)
+    assert np.nanmax(image.get_fdata()) > 0.95
+    assert brain.to_nifti(scores.score.transpose("fold", "neuroid"), like=betas).shape == (*SHAPE, 5)
