@@ -54,7 +54,7 @@ def score_grams(distances: xr.DataArray, target: xr.DataArray, plan: Plan) -> xr
         plan,
         lambda left, right: compare_representations(left, right, n_permutations=0, **options)["score"],
     )
-    found = result.assign(_bound(result), **halves)
+    found = result.assign(_bound(result) | halves)
     low, high = _bound_by_others(target, plan, options)
     found = found.assign(ceiling_low=low, ceiling_high=high)
     n_subjects = result.sizes.get(SUBJECT, 1)

@@ -30,7 +30,6 @@ METHODS: dict[str, tuple[str, ...]] = {  # method -> options of the call that sc
     "pls": (*_ENCODING, "score", "confidence"),
     "ersa": (*_ENCODING, "resample", "confidence"),
 }
-OF_RDMS = ("rsa", "ersa")  # compare RDMs in the end: what is meant for RDMs alone has a meaning
 UNTRAINED = "untrained"
 
 
@@ -68,7 +67,7 @@ class Plan:
                 raise InputError(f"{name}={getattr(self, name)} must be 0 (no test) or more.")
         for name in self.options:
             check_choice(name, METHODS[self.method], f"options of method={self.method!r}:")
-        if self.method not in OF_RDMS:
+        if self.method != "rsa":
             self._refuse_rdm_options()
         if self.passes and self.method in ("ridge", "pls", "ersa"):
             raise InputError(
@@ -79,7 +78,7 @@ class Plan:
         given = [name for name in ("control", "within") if getattr(self, name) is not None]
         if given:
             raise InputError(
-                f"{list_names(given)} acts on RDMs; method={self.method!r} has none. Use one of {list_names(OF_RDMS)}."
+                f"{list_names(given)} acts on RDMs of activations; method={self.method!r} has none: use method='rsa'."
             )
         if self.n_bootstraps and self.method in ("cka", "procrustes", "cca"):
             raise InputError(

@@ -16,7 +16,7 @@ from neurolens.comparison.assembly import assemble, label_models, stack_twins
 from neurolens.comparison.encodings import predict_rdms, score_encodings
 from neurolens.comparison.grams import score_grams
 from neurolens.comparison.plan import Plan, freeze_ops, split_control
-from neurolens.comparison.rdms import find_incomplete, score_rdms
+from neurolens.comparison.rdms import find_incomplete, permute_within_folds, score_rdms
 from neurolens.comparison.sources import list_models, make_twins, open_source, read_rdms
 from neurolens.comparison.targets import read_responses, read_targets, split_times
 from neurolens.errors import InputError, NeurolensWarning, list_names
@@ -90,12 +90,12 @@ def compare(
         resample, confidence.
     control
         "untrained": also score `n_seeds` twins of a source (model, stimuli) with weights drawn anew. RDMs
-        ([any one dim,] stimulus, stimulus_b): what they explain is removed ("rsa", "ersa"). Or a tuple of both.
+        ([any one dim,] stimulus, stimulus_b): what they explain is removed ("rsa"). Or a tuple of both.
     n_seeds
         How many untrained twins.
     within
         A coord of `stimulus`: only pairs within the same value (of a category, say) count, and labels are
-        permuted within it ("rsa", "ersa").
+        permuted within it ("rsa").
     n_permutations
         How many permutations; 0: p is NaN.
     n_bootstraps
@@ -255,7 +255,9 @@ def _score_by_predictions(source: object, brain: object, plan: Plan) -> xr.Datas
             rdms = predicted.sel({REGION: region}, drop=True)
             target = split_times(regions[region])[time]
             rdms, target = join_stimuli(rdms, target, join="inner", names=("predictions", region or "brain"))
-            found[region, time], targets[region, time] = score_rdms(rdms, target, plan), target
+            scored = score_rdms(rdms, target, replace(plan, n_permutations=0))
+            found[region, time] = permute_within_folds(scored, rdms, target, plan)
+            targets[region, time] = target
             first = rdms if first is None else first
     assert first is not None
     return assemble(

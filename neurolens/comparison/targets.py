@@ -120,9 +120,12 @@ def _split_neuroids(responses: xr.DataArray, coord: str) -> dict[str, xr.DataArr
 def _compute_rdm(responses: xr.DataArray, metric: Metric) -> xr.DataArray:
     subjects = _split_neuroids(responses, SUBJECT)
     if not subjects:
-        return rdm(responses, metric=metric)
+        counted = rdm(responses, metric=metric)
+        return (
+            counted.assign_coords(n_features=responses.sizes[NEUROID]) if metric == "sqeuclidean" else counted
+        )
     labels = pd.Index(list(subjects), name=SUBJECT)
-    rdms = [rdm(part.drop_vars(SUBJECT), metric=metric) for part in subjects.values()]
+    rdms = [_compute_rdm(part.drop_vars(SUBJECT), metric) for part in subjects.values()]
     return xr.concat(rdms, dim=labels, join="exact", combine_attrs="drop_conflicts")
 
 

@@ -6,5 +6,6 @@ from neurolens.plot.brain import surface as surface
 from neurolens.plot.profiles import profile as profile
 from neurolens.plot.rdms import rdm as rdm
 from neurolens.plot.rdms import rdms as rdms
+from neurolens.plot.regions import regions as regions
 
-__all__ = ["glass_brain", "profile", "rdm", "rdms", "slices", "surface"]
+__all__ = ["glass_brain", "profile", "rdm", "rdms", "regions", "slices", "surface"]

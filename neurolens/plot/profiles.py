@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from neurolens.errors import InputError, check_choice, list_names
 from neurolens.plot.blocks import Block, find_blocks
-from neurolens.schema import OP, REGION, SUBJECT
+from neurolens.schema import MODEL, OP, REGION, SUBJECT
 
 INK, BAND, CONTROL = "#0072B2", "#E69F00", "0.45"  # told apart by colour-blind readers too
 GAP = 0.03  # of the axis: names of blocks closer than this would overlap
@@ -33,7 +33,8 @@ def profile(
     """Draw the score of every operation over the depth of the network.
 
     The mean over subjects is bold, each subject faint. The band is the noise ceiling that belongs to this
-    mean; where a single RDM has none, the legend says so. Ticks at the bottom mark operations whose corrected
+    mean; where a single RDM has none, the legend says so. Intervals and untrained twins are shaded where the
+    profile has them. Ticks at the bottom mark operations whose corrected
     p is below `alpha`; brackets below the axis name the modules.
 
     Parameters
@@ -80,9 +81,10 @@ def profile(
     shown = _choose(blocks, len(x), by)
     ax.margins(x=0.02, y=0.09)  # room for the marks at the bottom
     ax.axhline(0, color="0.7", linewidth=0.8, zorder=0)
-    handles = [_draw_ceiling(ax, data)]
+    handles = [_draw_ceiling(ax, data), _draw_untrained(ax, data, x, shown)]
     controls = [control] if isinstance(control, xr.Dataset) else list(control)
     handles += _draw_controls(ax, controls, region, control_label, by)
+    handles += _draw_interval(ax, data, x, shown)
     handles += _draw_scores(ax, data, x, shown, "o" if by else "")
     handles += _draw_significance(ax, data.isel({OP: shown}), x[shown], alpha)
     _draw_blocks(ax, blocks, x)
@@ -98,6 +100,14 @@ def _prepare(profile: xr.Dataset, region: str | None) -> xr.Dataset:
             "nl.compare gives it."
         )
     data = _choose_region(profile, region)
+    extra = [dim for dim in data["score"].dims if dim != OP]
+    if extra:
+        raise InputError(
+            f"The profile has the dims {list_names(extra)} besides {OP!r}; choose an entry to draw: "
+            f"profile.sel({extra[0]}=...)."
+        )
+    if MODEL in data.coords:  # of several models: what this one does not have
+        data = data.isel({OP: data["score"].notnull().values})
     if "depth" in data.coords:
         data = data.isel({OP: np.argsort(data["depth"].values, kind="stable")})
     return data
@@ -158,6 +168,28 @@ def _draw_controls(
         x, shown = _find_x(data), _choose(blocks, data.sizes[OP], by)
         lines += ax.plot(x[shown], data["score"].values[shown], color=CONTROL, linewidth=1.5, label=label)
     return lines[:1]  # one entry of the legend stands for all
+
+
+def _draw_untrained(ax: Axes, data: xr.Dataset, x: NDArray[Any], shown: NDArray[np.intp]) -> Any:
+    """Draw the band of untrained twins that the profile itself has."""
+    if "untrained_low" not in data:
+        return None
+    low, high = (data[name].values[shown] for name in ("untrained_low", "untrained_high"))
+    label = (
+        f"{data['score_untrained'].sizes['seed']} untrained twins"
+        if "score_untrained" in data
+        else "untrained"
+    )
+    return ax.fill_between(x[shown], low, high, color=CONTROL, alpha=0.35, linewidth=0, label=label)
+
+
+def _draw_interval(ax: Axes, data: xr.Dataset, x: NDArray[Any], shown: NDArray[np.intp]) -> list[Any]:
+    if "ci_low" not in data or np.isnan(data["ci_low"]).all():
+        return []
+    low, high = (data[name].values[shown] for name in ("ci_low", "ci_high"))
+    return [
+        ax.fill_between(x[shown], low, high, color=INK, alpha=0.18, linewidth=0, label="interval of the mean")
+    ]
 
 
 def _draw_scores(
@@ -224,9 +256,9 @@ def _label(ax: Axes, data: xr.Dataset, title: str, handles: list[Any]) -> None:
         handles=handles,
         loc="lower left",
         bbox_to_anchor=(0, 1),
-        ncols=len(handles),
+        ncols=min(len(handles), 4),
         frameon=False,
         fontsize=8.5,
     )
     if title:
-        ax.set_title(title, loc="left", pad=24, fontsize=11)
+        ax.set_title(title, loc="left", pad=24 + 14 * ((len(handles) - 1) // 4), fontsize=11)

@@ -189,6 +189,8 @@ def _take_distances(distances: xr.DataArray) -> xr.DataArray:
     if OP not in distances.dims:
         gone = [name for name, coord in distances.coords.items() if not coord.dims and name != "n_features"]
         distances = distances.drop_vars(gone)
+    if "n_features" not in distances.coords:  # there are no more dimensions than stimuli
+        distances = distances.assign_coords(n_features=distances.sizes[STIMULUS])
     return distances.transpose(..., STIMULUS, STIMULUS_B)
 
 

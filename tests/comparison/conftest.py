@@ -9,7 +9,7 @@ IDS = [f"im{i}" for i in range(N)]
 DEPTHS = {"early": 0.0, "middle": 0.5, "late": 1.0}
 
 
-def make_network(seed=0, n=N, n_units=12):
+def _make_network(seed=0, n=N, n_units=12):
     rng = np.random.default_rng(seed)
     ids = [f"im{i}" for i in range(n)]
     return {
@@ -23,7 +23,7 @@ def make_network(seed=0, n=N, n_units=12):
     }
 
 
-def make_region(layer, seed, n_subjects=3, n_neuroids=10, noise=0.7):
+def _make_region(layer, seed, n_subjects=3, n_neuroids=10, noise=0.7):
     """Responses (subject, stimulus, neuroid): a mixture of a layer, and noise."""
     rng = np.random.default_rng(seed)
     mixed = [layer.values @ rng.standard_normal((layer.shape[1], n_neuroids)) for _ in range(n_subjects)]
@@ -33,10 +33,20 @@ def make_region(layer, seed, n_subjects=3, n_neuroids=10, noise=0.7):
 
 
 @pytest.fixture(scope="session")
+def make_network():
+    return _make_network
+
+
+@pytest.fixture(scope="session")
+def make_region():
+    return _make_region
+
+
+@pytest.fixture(scope="session")
 def network():
-    return make_network()
+    return _make_network()
 
 
 @pytest.fixture(scope="session")
 def regions(network):
-    return {"V1": make_region(network["early"], 1), "IT": make_region(network["late"], 2)}
+    return {"V1": _make_region(network["early"], 1), "IT": _make_region(network["late"], 2)}

@@ -5,7 +5,6 @@ import itertools
 import numpy as np
 import pytest
 import xarray as xr
-from comparison_worlds import make_network, make_region
 from scipy import stats
 
 import neurolens as nl
@@ -31,16 +30,16 @@ def test_the_best_over_subjects_is_chosen_on_the_others(network, regions):
     assert float(best.score) == pytest.approx(np.mean([scores[i, k] for i, k in enumerate(chosen)]))
 
 
-def test_without_relation_the_held_out_best_is_unbiased_and_the_naive_one_is_not():
+def test_without_relation_the_held_out_best_is_unbiased_and_the_naive_one_is_not(make_network, make_region):
     held, naive = [], []
-    for seed in range(60):
-        layers = {f"op{i}": make_network(1000 + seed * 20 + i, 24)["early"] for i in range(20)}
+    for seed in range(30):
+        layers = {f"op{i}": make_network(1000 + seed * 20 + i, 24)["early"] for i in range(8)}
         region = make_region(make_network(seed + 10**6, 24)["late"], seed, 1).isel(subject=0, drop=True)
         best = nl.compare(layers, region, n_splits=3, **QUIET).nl.best
         held.append(float(best.score))
         naive.append(float(best.score_naive))
     assert abs(np.mean(held)) < 3 * np.std(held) / np.sqrt(len(held))
-    assert np.mean(naive) > 10 * np.std(naive) / np.sqrt(len(naive))
+    assert np.mean(naive) > 6 * np.std(naive) / np.sqrt(len(naive))
 
 
 def test_a_best_without_splits_says_what_to_do(network, regions):
@@ -51,7 +50,7 @@ def test_a_best_without_splits_says_what_to_do(network, regions):
         profile.nl.choose_best(over="subject")
 
 
-def test_peaks_of_regions_lie_where_they_were_put(network, regions):
+def test_peaks_of_regions_lie_where_they_were_put(network, regions, make_region):
     middle = make_region(network["middle"], 5)
     found = compare_peaks(network, regions | {"V4": middle}, order=("V1", "V4", "IT"), n_bootstraps=100)
     assert found.peak.values.tolist() == ["early", "middle", "late"]
@@ -67,7 +66,7 @@ def _rank_correlations():
     return [stats.spearmanr(range(3), order).statistic for order in orders]
 
 
-def test_regions_from_one_operation_do_not_differ(network):
+def test_regions_from_one_operation_do_not_differ(network, make_region):
     same = {name: make_region(network["middle"], i) for i, name in enumerate(("A", "B"))}
     found = compare_peaks(network, same, order=("A", "B"), n_bootstraps=50)
     assert found.p_difference.sel(region="A", region_b="B") == 1
@@ -76,7 +75,7 @@ def test_regions_from_one_operation_do_not_differ(network):
         compare_peaks(network, same, order=("A", "C"))
 
 
-def test_a_stimulus_that_makes_the_score_has_the_largest_influence(network):
+def test_a_stimulus_that_makes_the_score_has_the_largest_influence(network, make_network, make_region):
     layer = network["late"].copy()
     region = make_region(make_network(7)["late"], 3, 1).isel(subject=0, drop=True)
     layer[5] = 30 * layer[5] + 100  # far from all others on both sides
@@ -94,7 +93,7 @@ def test_a_stimulus_that_makes_the_score_has_the_largest_influence(network):
     assert left.item() == pytest.approx(want)
 
 
-def test_models_are_compared_by_a_paired_bootstrap(network, regions):
+def test_models_are_compared_by_a_paired_bootstrap(network, regions, make_network):
     other = make_network(50)
     models = {"right": nl.rdm(network), "wrong": nl.rdm(other)}
     found = compare_models(models, regions, n_permutations=99, n_bootstraps=200)

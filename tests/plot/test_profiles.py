@@ -141,3 +141,20 @@ def test_it_draws_on_the_axes_it_is_given_and_what_compare_gives():
 def test_what_is_no_profile_is_refused():
     with pytest.raises(InputError, match=r"no profile.*nl\.compare"):
         nl.plot.profile(xr.Dataset({"x": ("op", [1.0])}))
+
+
+def test_intervals_and_untrained_twins_are_shaded():
+    data = fake()
+    low, high = data.score - 0.1, data.score + 0.1
+    ax = nl.plot.profile(
+        data.assign(ci_low=low, ci_high=high, untrained_low=low - 1, untrained_high=high - 1)
+    )
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert {"interval of the mean", "untrained"} <= set(labels)
+    assert len(ax.collections) == 2
+
+
+def test_a_model_is_chosen_before_it_is_drawn():
+    both = fake().expand_dims(model=["a", "b"])
+    with pytest.raises(InputError, match="model=..."):
+        nl.plot.profile(both)
