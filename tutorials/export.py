@@ -35,10 +35,10 @@ def find_tutorials(numbers: list[str]) -> list[Path]:
 
 
 def read_tutorial(path: Path) -> nbformat.NotebookNode:
-    """Read a source as a notebook without outputs, its solutions folded away."""
+    """Read a source as a notebook without outputs; solutions, and checks that give them away, are folded."""
     notebook = jupytext.read(path)
     for cell in notebook.cells:
-        if "solution" in tags_of(cell):
+        if {"check", "solution"} & set(tags_of(cell)):
             cell.metadata["jupyter"] = {"source_hidden": True}
     return notebook
 
