@@ -27,7 +27,7 @@ operation. `make zoo` does it again (what is in `benchmarks/results/zoo.jsonl` a
 
 **operations** and **passes** count what was recorded; an operation that ran several times has several passes.
 **replayed** and **perturbed** give how many were proven of how many there are; the rest is explained below.
-**overhead** is the CPU time of a trace that keeps everything over that of the plain forward, both the best of
+**overhead** is the CPU time of a trace that keeps everything over that of the plain forward, both the best of at most
 four, one thread. Inputs are small here, so that a forward takes milliseconds and the fixed cost of an operation weighs
 most; at the usual size of images the overhead is far smaller (`docs/benchmarks.md`).
 """
