@@ -6,7 +6,6 @@ are cut the same way, so that no copy of them is ever made whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -194,11 +193,3 @@ def _align(size: int, chunk: int) -> int:
 
 def _slices(n: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]
-
-
-def iterate_blocks(data: xr.DataArray, memory: str | int) -> Iterator[tuple[slice, slice, Array]]:
-    """Yield every block with its place."""
-    rows, columns = cut_blocks(data, memory)
-    for neuroids in columns:
-        for stimuli in rows:
-            yield stimuli, neuroids, load_block(data, stimuli, neuroids)

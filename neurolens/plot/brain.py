@@ -1,8 +1,7 @@
-"""Values of voxels and vertices where they lie: slices, the glass brain, the cortical surface."""
+"""Values of voxels and vertices on a standard brain: the glass brain, the cortical surface."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import matplotlib.pyplot as plt
@@ -10,130 +9,18 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, Normalize
 from numpy.typing import NDArray
 
-from neurolens.brain import to_nifti
 from neurolens.brain.extras import import_extra
-from neurolens.brain.volumes import check_space, load_image, read_volume
 from neurolens.errors import InputError, LabelError, check_choice, list_names
-from neurolens.schema import NEUROID, rename_aliases
+from neurolens.plot.maps import check_map, describe_map, find_beyond, make_image, make_scale, name_map
 
-__all__ = ["glass_brain", "slices", "surface"]
+__all__ = ["glass_brain", "surface"]
 
 View = Literal["lateral", "medial", "ventral", "dorsal", "posterior"]
 
-PLANES = {"x": (0, 1, 2), "y": (1, 0, 2), "z": (2, 0, 1)}  # which axis is cut, which run right and up
 SIDES = ("left", "right")
 N_VERTICES = 10242  # of fsaverage5, which are also the first ones of fsaverage
-
-
-@dataclass(frozen=True)
-class _Scale:
-    """The ends of a scale and its colours."""
-
-    low: float
-    high: float
-    colors: Colormap
-
-    @property
-    def norm(self) -> Normalize:
-        return Normalize(self.low, self.high)
-
-
-def slices(
-    values: xr.DataArray,
-    *,
-    like: xr.DataArray | Any,
-    background: Any = None,
-    axis: Literal["x", "y", "z"] = "z",
-    positions: list[int] | None = None,
-    threshold: float | None = None,
-    limit: float | None = None,
-    title: str | None = None,
-) -> list[Axes]:
-    """Draw values of voxels on slices of the image they come from, in its own space.
-
-    Parameters
-    ----------
-    values
-        DataArray (neuroid) with the coords i, j, k: scores, reliabilities, a pattern.
-    like
-        Responses read from NIfTI, or an image: what gives shape and affine.
-    background
-        An image of the same space to draw below in grey, such as the mean volume.
-    axis
-        Which way slices are cut: "z" axial, "y" coronal, "x" sagittal.
-    positions
-        Which slices, counted from the left, the back or the bottom; by default up to eight with values on them.
-    threshold
-        Values nearer to 0 than this are not drawn.
-    limit
-        Where the scale ends; by default at the 99th percentile of the values' sizes. Arrows say that there are
-        values beyond.
-    title
-        Written above; default: the name of the values.
-
-    Returns
-    -------
-    list of Axes
-        One a slice, in mm, the right of the brain on the right. Voxels without a value show the background.
-
-    Raises
-    ------
-    InputError
-        If no slice has values, or a position is outside.
-    LabelError
-        If values have other dims, or neuroids no places.
-
-    Examples
-    --------
-    >>> import nibabel
-    >>> from neurolens import brain
-    >>> image = nibabel.Nifti1Image(np.random.default_rng(0).normal(size=(4, 5, 2, 9)), np.diag([3, 3, 4, 1]))
-    >>> series = brain.read_bold(image, repetition_time=2.0)
-    >>> len(slices(series.std("time"), like=series))
-    2
-    """
-    check_choice(axis, PLANES, "axis")
-    volume, affine = _canonical(_to_image(values, like))
-    volume[np.abs(volume) < (threshold or 0)] = np.nan
-    below = None if background is None else _canonical(_open_background(background, like))[0]
-    cut, right, up = PLANES[axis]
-    chosen = _choose_slices(volume, cut, positions, axis)
-    scale = _make_scale(values.values, limit)
-    n_rows = -(-len(chosen) // 4)
-    figure, grid = plt.subplots(
-        n_rows,
-        min(len(chosen), 4),
-        squeeze=False,
-        layout="constrained",
-        figsize=(2.6 * min(len(chosen), 4) + 1.2, 2.9 * n_rows),
-    )
-    extent = _extent(volume.shape, affine, right, up)
-    for ax, position in zip(grid.ravel(), chosen, strict=False):
-        if below is not None:
-            ax.imshow(below.take(position, cut).T, cmap="gray", origin="lower", extent=extent)
-        shown = ax.imshow(
-            volume.take(position, cut).T,
-            cmap=scale.colors,
-            norm=scale.norm,
-            origin="lower",
-            extent=extent,
-            interpolation="nearest",
-        )
-        place = affine[cut, cut] * position + affine[cut, 3]
-        ax.set_title(f"{axis} = {place:.0f} mm", fontsize=9)
-        ax.set_xlabel(f"{'xyz'[right]} (mm)", fontsize=8)
-        ax.set_ylabel(f"{'xyz'[up]} (mm)", fontsize=8)
-        ax.tick_params(labelsize=7)
-        ax.set_facecolor("0.9")
-    for ax in grid.ravel()[len(chosen) :]:
-        ax.remove()
-    panels = list(grid.ravel()[: len(chosen)])
-    figure.colorbar(shown, ax=panels, label=_describe(values), shrink=0.8, extend=_extend(values, scale))
-    figure.suptitle(_name(values) if title is None else title, fontsize=11)
-    return panels
 
 
 def glass_brain(
@@ -183,8 +70,8 @@ def glass_brain(
     """
     plotting = import_extra("nilearn.plotting")
     _require_mni(like, "glass_brain")
-    image = _to_image(values, like)
-    scale = _make_scale(values.values, limit)
+    image = make_image(values, like)
+    scale = make_scale(values.values, limit)
     figure = plt.figure(figsize=(9, 3.4))
     frame = figure.add_axes((0.0, 0.0, 1.0, 0.9))
     frame.set_axis_off()
@@ -200,7 +87,7 @@ def glass_brain(
         plot_abs=False,
         symmetric_cbar=scale.low < 0,
     )
-    figure.suptitle(_name(values) if title is None else title, fontsize=11)
+    figure.suptitle(name_map(values) if title is None else title, fontsize=11)
     return frame
 
 
@@ -259,9 +146,9 @@ def surface(
     check_choice(view, ("lateral", "medial", "ventral", "dorsal", "posterior"), "view")
     plotting = import_extra("nilearn.plotting")
     meshes = import_extra("nilearn.datasets").fetch_surf_fsaverage("fsaverage5")
-    values = _check_values(values)
+    values = check_map(values)
     maps = _project(values, like, meshes)
-    scale = _make_scale(values.values, limit)
+    scale = make_scale(values.values, limit)
     figure = plt.figure(figsize=(9, 4))
     panels = []
     for number, side in enumerate(SIDES):
@@ -280,93 +167,12 @@ def surface(
     figure.colorbar(
         ScalarMappable(scale.norm, scale.colors),
         ax=panels,
-        label=_describe(values),
+        label=describe_map(values),
         shrink=0.6,
-        extend=_extend(values, scale),
+        extend=find_beyond(values, scale),
     )
-    figure.suptitle(_name(values) if title is None else title, fontsize=11)
+    figure.suptitle(name_map(values) if title is None else title, fontsize=11)
     return panels
-
-
-def _to_image(values: xr.DataArray, like: Any) -> Any:
-    """Return the values as an image of one volume, NaN where there are none."""
-    return to_nifti(_check_values(values), like=like)
-
-
-def _check_values(values: xr.DataArray) -> xr.DataArray:
-    values = rename_aliases(values)
-    if values.dims != (NEUROID,):
-        others = [dim for dim in values.dims if dim != NEUROID]
-        hint = f" Choose or average, e.g. values.mean({others[0]!r})." if others else ""
-        raise LabelError(
-            f"A map of the brain has the one dim 'neuroid'; these have {list_names(values.dims)}.{hint}"
-        )
-    if not np.isfinite(values.values).any():
-        raise InputError("Every value is NaN: there is nothing to draw.")
-    return values
-
-
-def _canonical(image: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return values and affine with axes that run to the right, the front and the top."""
-    turned = import_extra("nibabel").as_closest_canonical(image)
-    return np.asarray(turned.get_fdata()), np.asarray(turned.affine)
-
-
-def _open_background(background: Any, like: Any) -> Any:
-    """Return the background, which must lie in the space of the values."""
-    image = load_image(background, "The background")
-    reference = to_nifti(
-        xr.DataArray([0.0], dims=NEUROID, coords={n: (NEUROID, [0]) for n in "ijk"}), like=like
-    )
-    check_space(image, reference, "The background", "the values")
-    return import_extra("nibabel").Nifti1Image(read_volume(image, "The background"), image.affine)
-
-
-def _choose_slices(
-    volume: NDArray[np.float64], cut: int, positions: list[int] | None, axis: str
-) -> list[int]:
-    """Return the slices to draw: as given, else spread evenly over those with values."""
-    n_slices = volume.shape[cut]
-    if positions is not None:
-        outside = [position for position in positions if not 0 <= position < n_slices]
-        if outside or not positions:
-            raise InputError(f"positions={positions}: the image has slices 0 to {n_slices - 1} along {axis}.")
-        return list(positions)
-    others = tuple(other for other in range(3) if other != cut)
-    filled = np.flatnonzero(np.isfinite(volume).any(axis=others))
-    return [
-        int(k)
-        for k in filled[np.unique(np.linspace(0, filled.size - 1, min(8, filled.size)).round().astype(int))]
-    ]
-
-
-def _extent(
-    shape: tuple[int, ...], affine: NDArray[np.float64], right: int, up: int
-) -> tuple[float, float, float, float]:
-    """Return the edges of the outermost voxels in mm."""
-    edges = []
-    for axis in (right, up):
-        size, start = affine[axis, axis], affine[axis, 3]
-        edges += [start - size / 2, start + size * (shape[axis] - 0.5)]
-    return edges[0], edges[1], edges[2], edges[3]
-
-
-def _make_scale(values: NDArray[Any], limit: float | None) -> _Scale:
-    """Return limits and colours: diverging about 0 where values lie on both sides of it."""
-    finite = values[np.isfinite(values)]
-    if limit is not None and not limit > 0:
-        raise InputError(f"limit={limit!r}: the scale ends above 0.")
-    end = limit if limit is not None else float(np.percentile(np.abs(finite), 99)) or 1.0
-    both = bool(finite.min() < 0)
-    colors = plt.get_cmap("RdBu_r" if both else "viridis").with_extremes(bad=(0, 0, 0, 0))
-    return _Scale(-end if both else 0.0, end, colors)
-
-
-def _extend(values: xr.DataArray, scale: _Scale) -> Literal["neither", "both", "min", "max"]:
-    """Say at which ends of the scale there are values beyond."""
-    below = bool((values < scale.low).any())
-    above = bool((values > scale.high).any())
-    return "both" if below and above else "min" if below else "max" if above else "neither"
 
 
 def _require_mni(like: Any, figure: str) -> None:
@@ -396,7 +202,7 @@ def _project(values: xr.DataArray, like: Any, meshes: Any) -> dict[str, NDArray[
         )
     _require_mni(like, "surface")
     project = import_extra("nilearn.surface").vol_to_surf
-    image = _to_image(values, like)
+    image = make_image(values, like)
     return {
         side: np.asarray(project(image, meshes[f"pial_{side}"], inner_mesh=meshes[f"white_{side}"]))
         for side in SIDES
@@ -418,14 +224,3 @@ def _place_vertices(values: xr.DataArray) -> dict[str, NDArray[np.float64]]:
         here = (sides == side) & (vertices < N_VERTICES)
         maps[side][vertices[here]] = values.values[here]
     return maps
-
-
-def _name(values: xr.DataArray) -> str:
-    return str(values.attrs.get("long_name") or values.name or "")
-
-
-def _describe(values: xr.DataArray) -> str:
-    """Name measure and units."""
-    units = values.attrs.get("units")
-    name = str(values.name or "value").replace("_", " ")
-    return f"{name} ({units})" if units else name

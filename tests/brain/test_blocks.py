@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from neurolens import brain
-from neurolens.brain.blocks import Checksum, cut_blocks, is_loaded, iterate_blocks
+from neurolens.brain.blocks import Checksum, cut_blocks, is_loaded, load_block
 from neurolens.errors import StoreError
 
 MEASURES = [brain.explainable_variance, brain.noise_ceiling, brain.split_half, brain.estimate_ncsnr]
@@ -22,6 +22,13 @@ def simulate(n_repetitions=3, n_stimuli=60, n_neuroids=40, seed=0):
     return brain.responses(
         trials.astype("float32"), stimulus=[f"s{i}" for i in range(n_stimuli)], coords=labels
     )
+
+
+def iterate_blocks(data, memory):
+    rows, columns = cut_blocks(data, memory)
+    for neuroids in columns:
+        for stimuli in rows:
+            yield stimuli, neuroids, load_block(data, stimuli, neuroids)
 
 
 def save(data, path, chunks):

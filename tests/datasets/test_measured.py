@@ -1,6 +1,7 @@
 """Measured sets by their published layout: every number is where the files say, and one script reads them all."""
 
 import numpy as np
+import published_layouts as layouts
 import pytest
 import xarray as xr
 from sklearn.linear_model import Ridge
@@ -10,7 +11,6 @@ from sklearn.svm import LinearSVC
 import neurolens as nl
 from neurolens import brain, datasets
 from neurolens.errors import LabelError, StoreError
-from tests.datasets import published_layouts as layouts
 
 WRITERS = {
     "algonauts2023": layouts.write_algonauts,
