@@ -23,12 +23,40 @@ mode_at: Callable[[int], Any] = torch._C._get_function_stack_at
 DISPATCHER_CODE: CodeType = handle_torch_function.__code__
 
 # Names by which a Python function of torch asks whether somebody wants to take over.
-TAKEOVER_QUESTIONS = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
+_TAKEOVER_QUESTIONS = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
 
 # Frames that torch puts between a module's call and its forward.
 MODULE_CALL_CODES = frozenset(
     {torch.nn.Module._wrapped_call_impl.__code__, torch.nn.Module._call_impl.__code__}
 )
+
+
+def never_taken_over(names: dict[str, Any], by_attribute: bool) -> dict[str, Any]:
+    """Return a function's globals in which nobody wants to take over.
+
+    `by_attribute`: it asks `torch.overrides`, not a global of its own (torch.nn.init does).
+    """
+    answers = dict.fromkeys(_TAKEOVER_QUESTIONS, _never)
+    changed = {**names, **answers}
+    if by_attribute:
+        overrides = _Instead(torch.overrides, answers)
+        changed |= {"overrides": overrides, "torch": _Instead(torch, {"overrides": overrides})}
+    return changed
+
+
+class _Instead:
+    """A module with some of its attributes replaced."""
+
+    def __init__(self, module: Any, replaced: dict[str, Any]) -> None:
+        self._module = module
+        self.__dict__.update(replaced)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+
+def _never(*_: object) -> bool:
+    return False
 
 
 def is_mode_active(mode: object) -> bool:

@@ -99,7 +99,7 @@ class Recorder(TorchFunctionMode):
             keep_on == "device" and gradients is None
         )  # keeping is taking a reference, nothing more
         self.opened: dict[int, FunctionType] = {}
-        self.globals: dict[int, dict[str, Any]] = {}
+        self.globals: dict[tuple[int, bool], dict[str, Any]] = {}
         self.readouts: list[Readout] = []
         self.root = self.scope = _new_scope(None, (), 0)
         self.root.path = ""
@@ -356,11 +356,11 @@ class Recorder(TorchFunctionMode):
         """Return a copy of `function` that never hands itself over to a mode."""
         opened = self.opened.get(id(function))
         if opened is None:
-            names = self.globals.get(id(function.__globals__))
+            by_attribute = "overrides" in function.__code__.co_names
+            key = (id(function.__globals__), by_attribute)
+            names = self.globals.get(key)
             if names is None:
-                names = dict(function.__globals__)
-                names.update(dict.fromkeys(compat.TAKEOVER_QUESTIONS, _never))
-                self.globals[id(function.__globals__)] = names
+                names = self.globals[key] = compat.never_taken_over(function.__globals__, by_attribute)
             opened = FunctionType(
                 function.__code__, names, function.__name__, function.__defaults__, function.__closure__
             )
@@ -447,10 +447,6 @@ class _ThreadRecorder(Recorder):
         if not self.open[0]:
             return func(*args, **(kwargs or {}))
         return super().__torch_function__(func, types, args, kwargs)
-
-
-def _never(*_: object) -> bool:
-    return False
 
 
 def _composite_names(scope: Scope) -> str:

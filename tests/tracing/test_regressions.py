@@ -134,3 +134,16 @@ def test_near_misses_of_a_pattern():
     traced = nl.trace(nn.Sequential(nn.Conv2d(3, 3, 3)), torch.randn(1, 3, 8, 8))
     with pytest.raises(AddressError, match=r"0\.conv2d"):
         traced.find("*.conv")
+
+
+def test_initialisers_called_inside_forward_are_opened():
+    def build(x):
+        weight = torch.ones(4, 3)
+        torch.nn.init.kaiming_uniform_(weight)
+        torch.nn.init.normal_(tensor=weight)
+        return x @ weight
+
+    traced = nl.trace(build, torch.ones(2, 4))
+    assert "kaiming_uniform.uniform" in traced
+    assert torch.equal(traced["ones"].tensor, torch.ones(4, 3))
+    assert traced.validate()
