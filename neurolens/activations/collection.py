@@ -28,11 +28,28 @@ class Activations(Mapping[str, xr.DataArray]):
 
     Values may lie in memory, in a store, or be computed as they are read. Reading in the order of iteration
     (`.items()`) is always cheapest: a stream computes many operations in one pass over the stimuli.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> import neurolens as nl
+    >>> layer = xr.DataArray(np.ones((2, 3)), {"stimulus": ["cat", "dog"]}, ("stimulus", "unit"))
+    >>> acts = nl.activations.as_activations({"conv": layer, "relu": layer})
+    >>> acts.addresses(), acts.select("c*").addresses()
+    (('conv', 'relu'), ('conv',))
+    >>> acts["relu"].dims
+    ('stimulus', 'unit')
     """
 
     @abstractmethod
     def addresses(self) -> tuple[str, ...]:
-        """Return all addresses, in execution order."""
+        """Return all addresses, in execution order.
+
+        Returns
+        -------
+        tuple of str
+            In execution order.
+        """
 
     @abstractmethod
     def select(self, ops: Ops) -> Activations:
@@ -69,17 +86,46 @@ class Activations(Mapping[str, xr.DataArray]):
 
 
 class ActivationsInMemory(Activations):
-    """Activations given as arrays."""
+    """Activations given as arrays.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> import neurolens as nl
+    >>> layer = xr.DataArray(np.ones((2, 3)), {"stimulus": ["cat", "dog"]}, ("stimulus", "unit"))
+    >>> acts = nl.activations.as_activations({"conv": layer, "relu": layer})
+    >>> type(acts).__name__, acts.addresses()
+    ('ActivationsInMemory', ('conv', 'relu'))
+    >>> list(acts.select("relu"))
+    ['relu']
+    """
 
     def __init__(self, arrays: Mapping[str, xr.DataArray]) -> None:
         self._arrays = dict(arrays)
 
     def addresses(self) -> tuple[str, ...]:
-        """Return all addresses."""
+        """Return all addresses.
+
+        Returns
+        -------
+        tuple of str
+            In execution order.
+        """
         return tuple(self._arrays)
 
     def select(self, ops: Ops) -> ActivationsInMemory:
-        """Return the activations of some operations."""
+        """Return the activations of some operations.
+
+        Parameters
+        ----------
+        ops
+            As in `Activations.select`.
+
+        Returns
+        -------
+        ActivationsInMemory
+            In execution order.
+        """
         chosen = choose_addresses(self.addresses(), ops, self._describe)
         return ActivationsInMemory({address: self._arrays[address] for address in chosen})
 
@@ -93,18 +139,49 @@ class ActivationsInMemory(Activations):
 
 
 class StoredActivations(Activations):
-    """Activations in a Zarr store, read when their values are asked for."""
+    """Activations in a Zarr store, read when their values are asked for.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> import neurolens as nl
+    >>> stimuli = nl.Stimuli.from_array(np.ones((3, 4), "float32"), ids=["cat", "dog", "cow"])
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp() + "/acts.zarr"
+    >>> acts = nl.extract(torch.nn.Linear(4, 2), stimuli, folder, progress=False)
+    >>> acts.addresses(), acts.select("lin*").addresses(), acts.stimuli.stimulus.values.tolist()
+    (('input', 'linear'), ('linear',), ['cat', 'dog', 'cow'])
+    >>> acts.verify().is_sound
+    True
+    """
 
     def __init__(self, store: Store, chosen: tuple[str, ...] | None = None) -> None:
         self.store = store
         self._chosen = tuple(store) if chosen is None else chosen
 
     def addresses(self) -> tuple[str, ...]:
-        """Return all addresses, in execution order."""
+        """Return all addresses, in execution order.
+
+        Returns
+        -------
+        tuple of str
+            In execution order.
+        """
         return self._chosen
 
     def select(self, ops: Ops) -> StoredActivations:
-        """Return the activations of some operations; a module means the operation whose output it gives."""
+        """Return the activations of some operations; a module means the operation whose output it gives.
+
+        Parameters
+        ----------
+        ops
+            As in `Activations.select`.
+
+        Returns
+        -------
+        StoredActivations
+            In execution order.
+        """
         chosen: dict[str, None] = {}
         for pattern in as_patterns(ops):
             if isinstance(pattern, str) and not is_glob(pattern) and pattern in self.store:

@@ -25,6 +25,16 @@ class Candidate:
         As it was computed.
     step, depth
         Position in execution order; longest path from the inputs / longest path of the graph, in [0, 1].
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> import neurolens as nl
+    >>> stimuli = nl.Stimuli.from_array(np.ones((3, 4), "float32"), ids=["cat", "dog", "cow"])
+    >>> def is_small(candidate):
+    ...     return candidate.n_features < 4
+    >>> nl.stream(torch.nn.Linear(4, 2), stimuli, ops=is_small, progress=False).addresses()
+    ('linear',)
     """
 
     address: str

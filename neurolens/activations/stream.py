@@ -34,6 +34,15 @@ class StreamedActivations(Activations):
     stimuli once for each such group. Reading single addresses runs the model for the group that holds the
     address. Where an operation did not run for a batch, its stimuli are NaN, and the attr `missing_stimuli` lists
     them; integers become floats then.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> import neurolens as nl
+    >>> stimuli = nl.Stimuli.from_array(np.ones((3, 4), "float32"), ids=["cat", "dog", "cow"])
+    >>> acts = nl.stream(torch.nn.Linear(4, 2), stimuli, progress=False)
+    >>> acts.addresses(), acts.select("lin*").n_passes_over_stimuli
+    (('input', 'linear'), 1)
     """
 
     def __init__(self, run: Run, memory: int, chosen: tuple[str, ...], *, progress: bool) -> None:
@@ -55,11 +64,28 @@ class StreamedActivations(Activations):
         return self.run.stimuli
 
     def addresses(self) -> tuple[str, ...]:
-        """Return all addresses, in execution order."""
+        """Return all addresses, in execution order.
+
+        Returns
+        -------
+        tuple of str
+            In execution order.
+        """
         return self._chosen
 
     def select(self, ops: Ops) -> StreamedActivations:
-        """Return some of the operations as a stream of its own."""
+        """Return some of the operations as a stream of its own.
+
+        Parameters
+        ----------
+        ops
+            As in `Activations.select`.
+
+        Returns
+        -------
+        StreamedActivations
+            In execution order.
+        """
         chosen = tuple(choose_addresses(self._chosen, ops, self._describe))
         return StreamedActivations(self.run, self.memory, chosen, progress=self.progress)
 

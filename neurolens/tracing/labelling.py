@@ -29,7 +29,19 @@ if TYPE_CHECKING:
 
 
 class TracedActivations(Activations):
-    """The kept activations of a trace, labelled when they are read."""
+    """The kept activations of a trace, labelled when they are read.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import neurolens as nl
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
+    >>> trace = nl.trace(model, torch.ones(2, 4))
+    >>> trace.activations["0.linear"].dims
+    ('stimulus', 'unit')
+    >>> trace.activations.select("*.relu").addresses()
+    ('1.relu',)
+    """
 
     def __init__(self, source: Trace, chosen: tuple[str, ...] | None = None) -> None:
         self._trace = source
@@ -40,11 +52,28 @@ class TracedActivations(Activations):
         self._chosen = chosen
 
     def addresses(self) -> tuple[str, ...]:
-        """Return the addresses of all kept activations, in execution order."""
+        """Return the addresses of all kept activations, in execution order.
+
+        Returns
+        -------
+        tuple of str
+            In execution order.
+        """
         return self._chosen
 
     def select(self, ops: Ops) -> TracedActivations:
-        """Return the activations of some operations."""
+        """Return the activations of some operations.
+
+        Parameters
+        ----------
+        ops
+            As in `Activations.select`.
+
+        Returns
+        -------
+        TracedActivations
+            In execution order.
+        """
         chosen: dict[str, None] = {}
         for pattern in as_patterns(ops):
             if isinstance(pattern, str):

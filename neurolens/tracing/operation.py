@@ -119,6 +119,16 @@ class Operation(Node):
     """One place in the code of one module. Each time it ran is a pass.
 
     What is said of a single call (`parents`, `arguments` ...) is said of the first pass.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import neurolens as nl
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
+    >>> trace = nl.trace(model, torch.ones(2, 4))
+    >>> operation = trace["1.relu"]
+    >>> operation.name, [parent.address for parent in operation.parents], operation.depth
+    ('relu', ['0.linear'], 1.0)
     """
 
     @property
@@ -268,7 +278,17 @@ class Operation(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Pass(Operation):
-    """One of the times an operation ran. The address carries ':k' where it ran more than once."""
+    """One of the times an operation ran. The address carries ':k' where it ran more than once.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import neurolens as nl
+    >>> relu = torch.nn.ReLU()
+    >>> trace = nl.trace(torch.nn.Sequential(relu, relu), torch.ones(2, 4))
+    >>> [(step.address, step.number) for step in trace["0.relu"].passes]
+    [('0.relu:1', 1), ('0.relu:2', 2)]
+    """
 
     @property
     def number(self) -> int:
@@ -279,7 +299,18 @@ class Pass(Operation):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Module(Node):
-    """A module of the model: its activation is its output, each call a pass."""
+    """A module of the model: its activation is its output, each call a pass.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import neurolens as nl
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
+    >>> trace = nl.trace(model, torch.ones(2, 4))
+    >>> module = trace.modules["0"]
+    >>> module.type, module.n_passes, [operation.address for operation in module.operations]
+    ('Linear', 1, ['0.linear'])
+    """
 
     @property
     def path(self) -> str:

@@ -19,7 +19,18 @@ _READOUTS = {"bool": "if tensor:", "int": "int(tensor)", "float": "float(tensor)
 
 
 class Readout(NamedTuple):
-    """Values that left torch for Python."""
+    """Values that left torch for Python.
+
+    Examples
+    --------
+    >>> import torch, warnings
+    >>> import neurolens as nl
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore")  # which says the same, at the line
+    ...     trace = nl.trace(lambda x: x * x.sum().item(), torch.ones(2))
+    >>> trace.readouts[0].function
+    'item'
+    """
 
     function: str
     tensors: tuple[str, ...]  # addresses

@@ -19,7 +19,18 @@ _SHOWN = 10
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Report:
-    """What four proofs found about a trace. True if none failed."""
+    """What four proofs found about a trace. True if none failed.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import neurolens as nl
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
+    >>> trace = nl.trace(model, torch.ones(2, 4))
+    >>> report = trace.validate()
+    >>> report.passed, report.failed
+    (True, ())
+    """
 
     trace: Trace
     proofs: Proofs

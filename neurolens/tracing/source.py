@@ -21,7 +21,14 @@ NOT_THE_USERS = (
 
 
 class Source(NamedTuple):
-    """A place in the code."""
+    """A place in the code.
+
+    Examples
+    --------
+    >>> source = Source("model.py", 12, "return x + self.skip(x)")  # as `trace["add"].source` gives it
+    >>> source.line, source.text
+    (12, 'return x + self.skip(x)')
+    """
 
     file: str
     line: int

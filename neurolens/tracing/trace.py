@@ -155,6 +155,19 @@ class Trace(Mapping[str, Operation]):
 
     Indexing also takes the address of a pass (`"relu:2"`), of a part of a result (`"lstm[0]"`), of a composite,
     and the path of a module, which means the module's output.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import neurolens as nl
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
+    >>> trace = nl.trace(model, torch.ones(2, 4))
+    >>> trace["1.relu"].function.__name__, trace["0"].shape
+    ('relu', torch.Size([2, 3]))
+    >>> trace.find("*.relu"), len(trace.steps)
+    (['1.relu'], 3)
+    >>> trace.to_frame().loc["0.linear", "shape"]
+    '2x3'
     """
 
     def __init__(
@@ -231,6 +244,16 @@ class Trace(Mapping[str, Operation]):
         ------
         AddressError
             If it matches nothing; near misses are listed.
+
+        Parameters
+        ----------
+        pattern
+            A glob on addresses, an address, a function that takes an Operation, or a list of these.
+
+        Returns
+        -------
+        list of str
+            Addresses.
         """
         return [target.address for target in select(self.names, pattern)]
 
@@ -277,7 +300,13 @@ class Trace(Mapping[str, Operation]):
         return sum(sizes.values())
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a table: one row an operation, indexed by address, in execution order."""
+        """Return a table: one row an operation, indexed by address, in execution order.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns tell function, module, shape, dtype, depth, floating-point operations, source line and more.
+        """
         return tables.to_frame(self)
 
     def draw(
