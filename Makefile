@@ -64,4 +64,4 @@ format: $(READY)  ## format the code in place
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) demo tutorials/notebooks build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) demo tutorials/notebooks docs/_build docs/generated docs/tutorials build dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,196 @@
+"""The documentation: every block of code runs or says why not, every public name is documented, with an example."""
+
+import doctest
+import importlib
+import inspect
+import re
+import tomllib
+import warnings
+from operator import attrgetter
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+import pytest
+import yaml
+from numpydoc.docscrape import NumpyDocString
+from numpydoc.validate import validate
+
+import neurolens as nl
+from neurolens import errors
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+ROOMS = (
+    "activations", "brain", "comparison", "datasets", "demo", "encoding", "errors", "explorer", "models",
+    "plot", "rsa", "stimuli", "store", "tracing",
+)  # fmt: skip
+REASON = re.compile(r"<!-- not run: (.+?) -->\s*$")
+
+
+# --- pages
+
+
+def read_blocks(page):
+    """Python blocks of a page: line, code, and why it is not run (None: it is)."""
+    text = page.read_text(encoding="utf-8")
+    for match in re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        before = text[: match.start()]
+        reason = REASON.search(before)
+        yield before.count("\n") + 2, match[1], reason[1] if reason else None
+
+
+def pages_with_code():
+    return [page for page in PAGES if any(reason is None for _, _, reason in read_blocks(page))]
+
+
+@pytest.mark.parametrize("page", pages_with_code(), ids=lambda page: page.stem)
+def test_code_of_page_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    matplotlib.use("agg")
+    space = {"__name__": "__page__"}
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "default"
+        )  # peers warn of their own dependencies; readers are shown values, not warnings
+        for line, code, reason in read_blocks(page):
+            if reason is None:
+                source = "\n" * (line - 1) + code  # so that a traceback names the line of the page
+                exec(compile(source, str(page), "exec"), space)
+
+
+def test_a_reason_is_a_sentence():
+    reasons = [reason for page in PAGES for _, _, reason in read_blocks(page) if reason is not None]
+    assert all(len(reason.split()) >= 3 for reason in reasons)
+
+
+def test_reader_of_blocks_tells_what_is_run(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("a\n```python\nx = 1\n```\n<!-- not run: needs a cluster -->\n```python\nx = 2\n```\n")
+    assert list(read_blocks(page)) == [(3, "x = 1\n", None), (7, "x = 2\n", "needs a cluster")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_it_links_to_is_there(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    links = re.findall(r"\]\((?!https?://|#)([^)#\s]+)[^)]*\)", text)
+    assert [link for link in links if not (DOCS / link).exists()] == []
+
+
+# --- what is public
+
+
+def find_public():
+    """Every public callable: name under its room, object; of classes what they define themselves."""
+    for room in ROOMS:
+        module = importlib.import_module(f"neurolens.{room}")
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if inspect.isclass(thing) or inspect.isfunction(thing):
+                yield f"neurolens.{room}.{name}", thing
+
+
+PUBLIC = dict(find_public())
+CLASSES = {name: thing for name, thing in PUBLIC.items() if inspect.isclass(thing)}
+
+
+def find_members():
+    kinds = (property, classmethod, staticmethod)
+    for name, thing in CLASSES.items():
+        for key, value in vars(thing).items():
+            told = inspect.isfunction(value) or isinstance(value, kinds)
+            if told and not key.startswith("_") and not key.endswith("_request"):
+                yield f"{name}.{key}", value
+
+
+MEMBERS = dict(find_members())
+
+# What numpydoc knows to be wrong. Left out: PR04 (types stand in the signature), SA01 (no "See also" where the
+# reference is grouped), ES01 (a summary may say all), and capitals and full stops of descriptions, which are prose.
+WANTED = {
+    "GL01", "GL02", "GL05", "GL07", "GL08", "SS01", "SS02", "SS03", "SS04", "SS05", "SS06",
+    "PR01", "PR02", "PR03", "PR10", "RT01", "RT02", "RT03",
+}  # fmt: skip
+
+
+def find_faults(name):
+    return [f"{code}: {message}" for code, message in validate(name)["errors"] if code in WANTED]
+
+
+def is_error(thing):
+    return inspect.isclass(thing) and issubclass(thing, Exception)
+
+
+@pytest.mark.parametrize("name", [*PUBLIC, *MEMBERS])
+def test_docstring_is_valid_numpydoc(name):
+    assert find_faults(name) == []
+
+
+@pytest.mark.parametrize("name", [name for name, thing in PUBLIC.items() if not is_error(thing)])
+def test_public_name_has_an_example(name):
+    assert NumpyDocString(inspect.getdoc(PUBLIC[name]) or "")["Examples"], f"{name} has no example"
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, member in MEMBERS.items() if not isinstance(member, property)]
+)
+def test_method_has_an_example_or_stands_in_that_of_its_class(name):
+    owner, _, method = name.rpartition(".")
+    own = inspect.getdoc(getattr(CLASSES[owner], method)) or ""
+    of_class = "\n".join(NumpyDocString(inspect.getdoc(CLASSES[owner]))["Examples"])
+    assert ">>>" in own or re.search(rf"\.{method}\(", of_class), f"{name} is shown nowhere"
+
+
+def test_reference_lists_everything_public():
+    text = (DOCS / "reference.md").read_text(encoding="utf-8")
+    listed = [attrgetter(name)(nl) for name in re.findall(r"^   neurolens\.(\S+)$", text, re.MULTILINE)]
+    inner = [errors.check_choice, errors.list_names, errors.near_misses]  # for writing messages
+    assert [name for name, thing in PUBLIC.items() if thing not in listed + inner] == []
+
+
+def test_every_doi_of_a_docstring_stands_among_the_references():
+    text = (DOCS / "references.md").read_text(encoding="utf-8").replace("%28", "(").replace("%29", ")")
+    named = {
+        doi.rstrip(".,;")
+        for path in (ROOT / "neurolens").rglob("*.py")
+        for doi in re.findall(r"doi:(10\.\S+)", path.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 30
+    assert sorted(doi for doi in named if doi not in text) == []
+
+
+# --- examples
+
+
+def find_modules():
+    folder = ROOT / "neurolens"
+    for path in sorted(folder.rglob("*.py")):
+        if ">>>" in path.read_text(encoding="utf-8"):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            yield ".".join(part for part in parts if part != "__init__")
+
+
+@pytest.mark.parametrize("name", list(find_modules()))
+def test_examples_give_what_they_say(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = doctest.testmod(importlib.import_module(name), verbose=False)
+    assert result.failed == 0
+    plt.close("all")
+
+
+def test_citation_file_names_what_is_needed():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "title", "message", "authors", "license"} <= set(citation)
+    assert (
+        citation["license"]
+        == tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["license"]
+    )
+
+
+def test_environment_asks_for_extras_that_exist():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    (asked,) = [re.search(r"\[(.+)\]", line)[1].split(",") for line in pip]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert set(asked) <= set(project["optional-dependencies"])
