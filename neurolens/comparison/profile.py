@@ -16,7 +16,7 @@ from neurolens.comparison.assembly import assemble, label_models, stack_twins
 from neurolens.comparison.encodings import predict_rdms, score_encodings
 from neurolens.comparison.grams import score_grams
 from neurolens.comparison.plan import Plan, freeze_ops, split_control
-from neurolens.comparison.rdms import find_incomplete, permute_within_folds, score_rdms
+from neurolens.comparison.rdms import find_incomplete, score_rdms
 from neurolens.comparison.sources import list_models, make_twins, open_source, read_rdms
 from neurolens.comparison.targets import read_responses, read_targets, split_times
 from neurolens.errors import InputError, NeurolensWarning, list_names
@@ -74,7 +74,7 @@ def compare(
         or a DataTree or dict: region -> one of these. Sessions of a subject are averaged.
     method
         "rsa"; "cka" (debiased), "procrustes", "cca"; "ridge", "pls" (encoding models, Pearson r); "ersa" (RSA of
-        the predictions of a ridge). All but "rsa" need responses.
+        the predictions of a ridge, over pairs of stimuli of one test fold). All but "rsa" need responses.
     metric
         The distance between patterns, on both sides; what comes as an RDM is taken as it is.
     similarity
@@ -102,7 +102,8 @@ def compare(
         How many bootstrap samples, for intervals; 0: none, they are NaN. "cka", "procrustes" and "cca" have none,
         but an interval over subjects.
     n_splits
-        How many times the stimuli are halved for `Profile.nl.best`; encoding models use their folds.
+        How many times the stimuli are halved for `Profile.nl.best`; encoding models use their folds (which train on
+        each other's stimuli, so that their held-out best is still somewhat too high).
     correction
         For the many operations within a region and moment: "max" (maximum statistic over operations,
         family-wise) or "bh" (Benjamini-Hochberg, false discovery rate).
@@ -249,14 +250,16 @@ def _score_by_predictions(source: object, brain: object, plan: Plan) -> xr.Datas
     found: dict[tuple[str, object], xr.Dataset] = {}
     targets: Targets = {}
     first: xr.DataArray | None = None
+    # two folds train on each other's responses: pairs across them are alike without any relation
+    kept = {name: value for name, value in plan.options.items() if name in ("resample", "confidence")}
+    within_folds = replace(plan, method="rsa", within="test_fold", options=kept)
     for time, part in split_times(responses).items():
         predicted = predict_rdms(_choose(opened, plan), part, plan)
         for region in predicted[REGION].values.tolist():
             rdms = predicted.sel({REGION: region}, drop=True)
             target = split_times(regions[region])[time]
             rdms, target = join_stimuli(rdms, target, join="inner", names=("predictions", region or "brain"))
-            scored = score_rdms(rdms, target, replace(plan, n_permutations=0))
-            found[region, time] = permute_within_folds(scored, rdms, target, plan)
+            found[region, time] = score_rdms(rdms, target, within_folds)
             targets[region, time] = target
             first = rdms if first is None else first
     assert first is not None

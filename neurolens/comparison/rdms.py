@@ -11,14 +11,11 @@ import xarray as xr
 from neurolens.comparison.plan import Plan
 from neurolens.comparison.splits import average_subjects, score_halves
 from neurolens.errors import NeurolensWarning
-from neurolens.numerics.corrections import control_fdr
-from neurolens.numerics.permutation import compute_permutation_test, draw_permutations
 from neurolens.rsa.inference import infer
-from neurolens.rsa.pairs import extract_pairs
 from neurolens.rsa.similarity import compare_rdms
 from neurolens.schema import OP, STIMULUS, STIMULUS_B, SUBJECT
 
-__all__ = ["find_incomplete", "permute_within_folds", "score_rdms"]
+__all__ = ["find_incomplete", "score_rdms"]
 
 KEPT = ("score", "p", "p_corrected", "ci_low", "ci_high", "ceiling_low", "ceiling_high", "score_subject")
 
@@ -69,25 +66,6 @@ def _choose_options(plan: Plan, has_subjects: bool) -> dict[str, Any]:
 def _compare(left: xr.DataArray, right: xr.DataArray, plan: Plan) -> xr.DataArray:
     similarity = compare_rdms(left, right, method=plan.similarity, control=plan.control, within=plan.within)
     return average_subjects(similarity)
-
-
-def permute_within_folds(
-    scored: xr.Dataset, rdms: xr.DataArray, target: xr.DataArray, plan: Plan
-) -> xr.Dataset:
-    """Test RDMs of predictions: stimuli of one test fold share what was fitted, so they change places within it."""
-    if not plan.n_permutations:
-        return scored
-    complete = ~rdms.isnull().any([STIMULUS, STIMULUS_B]).values
-    folds = np.unique(rdms["test_fold"].values, return_inverse=True)[1]
-    orders = draw_permutations(rdms.sizes[STIMULUS], plan.n_permutations, plan.seed, folds)
-    vectors = extract_pairs(rdms.isel({OP: complete}))
-    test = compute_permutation_test(vectors, [extract_pairs(target)], plan.similarity, permutations=orders)
-    corrected = test.p_max if plan.correction == "max" else control_fdr(test.p)
-    p, p_corrected = np.full(len(complete), np.nan), np.full(len(complete), np.nan)
-    p[complete], p_corrected[complete] = test.p[:, 0], corrected[:, 0]
-    of = "permutation of stimulus labels within test folds, one-sided; for these stimuli and subjects"
-    found = scored.assign(p=(OP, p), p_corrected=(OP, p_corrected))
-    return found.assign_attrs(p_of=of, n_permutations=test.n_permutations)
 
 
 def find_incomplete(rdms: xr.DataArray) -> list[Any]:

@@ -96,7 +96,9 @@ def test_ersa_compares_predicted_rdms(network, regions):
         rdms = predicted.sel(region=region, drop=True).sel(
             stimulus=data.stimulus, stimulus_b=data.stimulus.values
         )
-        want = nl.rsa.infer(rdms, nl.rdm(data), method="spearman", n_permutations=19, n_bootstraps=0)
+        want = nl.rsa.infer(
+            rdms, nl.rdm(data), method="spearman", within="test_fold", n_permutations=19, n_bootstraps=0
+        )
         np.testing.assert_allclose(profile.score.sel(region=region), want.score, rtol=1e-12)
 
 
