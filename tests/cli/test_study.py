@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
@@ -27,27 +28,16 @@ MAIN = "from neurolens.cli import main; main()"
 
 @pytest.fixture(scope="module")
 def work(study):
-    """What `extract`, `rdm` and `compare` wrote, each run in the folder of the study."""
-    folder = study.folder
-    done = {
-        "extract": run_apart(
-            folder,
-            "extract",
-            "net.py:make",
-            "--stimuli",
-            "mes photos",
-            "--ops",
-            "*.*",
-            "--out",
-            "mes acts.zarr",
-        ),
-        "rdm": run_apart(folder, "rdm", "mes acts.zarr", "--out", "résultats/rdms.nc"),
-        "compare": run_apart(
-            folder,
-            *("compare", "résultats/rdms.nc", "--brain", "brain.nc", "--region", "V1", "--permutations", 49),
-            *("--out", "profile.nc", "--format", "json"),
-        ),
+    """What `extract`, `rdm` and `compare` wrote, from inside the folder of the study."""
+    commands = {
+        "extract": "extract net.py:make --stimuli 'mes photos' --ops '*.*' --out 'mes acts.zarr'",
+        "rdm": "rdm 'mes acts.zarr' --out résultats/rdms.nc",
+        "compare": "compare résultats/rdms.nc --brain brain.nc --region V1 --permutations 49 --out profile.nc "
+        "--format json",
     }
+    with chdir(study.folder):
+        done = {name: run_here(*shlex.split(command)) for name, command in commands.items()}
+    assert {result.exit_code for result in done.values()} == {0}
     return study, done
 
 
@@ -75,7 +65,7 @@ def test_compare_writes_and_prints_the_profile(work):
     assert printed["attrs"]["similarity"] == "rho-a"
 
 
-def test_trace_and_draw(study):
+def test_trace_by_process(study):
     done = run_apart(
         study.folder,
         "trace",
@@ -85,26 +75,53 @@ def test_trace_and_draw(study):
         "--format",
         "csv",
         "--out",
-        "ops.json",
+        "ops é.json",
     )
     table = pd.read_csv(io.StringIO(done.stdout))
     assert table["address"].tolist() == ["input", "0.conv2d", "1.relu", "2.flatten", "3.linear"]
     assert table["parameters"].sum() == 4 * 3 * 25 + 4 + 64 * 5 + 5
-    assert [row["address"] for row in json.loads((study.folder / "ops.json").read_text())["rows"]] == list(
-        table["address"]
-    )
+    rows = json.loads((study.folder / "ops é.json").read_text(encoding="utf-8"))["rows"]
+    assert [row["address"] for row in rows] == list(table["address"])
 
 
-def test_explore_and_plot_by_process(work):
+def test_draw_by_process(work):
     study, _ = work
-    arguments = ("net.py:make", "--stimuli", "mes photos", "--profile", "profile.nc", "--out", "page é.html")
-    assert run_apart(study.folder, "explore", *arguments, "--quiet").stdout == "page é.html\n"
-    page = (study.folder / "page é.html").read_text(encoding="utf-8")
-    assert "0.conv2d" in page
-    assert "profile" in page
-    assert run_apart(study.folder, "plot", "profile.nc").stdout == "profile.png\n"
-    with Image.open(study.folder / "profile.png") as picture:
-        assert len(picture.convert("RGB").getcolors(maxcolors=2**24)) > 20
+    done = run_apart(
+        study.folder,
+        *("draw", "net.py:make", "--stimuli", "mes photos", "--color", "profile.nc", "--out", "graphe é.svg"),
+    )
+    assert done.stdout == "graphe é.svg\n"
+    drawing = (study.folder / "graphe é.svg").read_text(encoding="utf-8")
+    best = float(xr.load_dataset(study.folder / "profile.nc")["score"].max())
+    assert "3.linear" in drawing
+    assert f"{best:.3f}"[1:] in drawing or f"{best:.2g}" in drawing  # a box tells its score
+
+
+def test_encode_by_process(work):
+    study, _ = work
+    arguments = ("encode", "mes acts.zarr", "--brain", "brain.nc", "--region", "IT", "--ops", "3.linear")
+    done = run_apart(study.folder, *arguments, "--cv", 3, "--format", "json", "--out", "scores é.csv")
+    (row,) = [row for row in json.loads(done.stdout)["rows"] if row["region"] == "IT"]
+    table = pd.read_csv(study.folder / "scores é.csv")
+    by_neuroid = table.groupby(["subject", "neuroid"])["score"].mean()
+    assert row["score"] == pytest.approx(by_neuroid.groupby("subject").median().mean())
+
+
+def test_plot_and_explore_take_names_that_are_not_ascii(work):
+    study, _ = work
+    with chdir(study.folder):
+        page = run_here(
+            *("explore", "net.py:make", "--stimuli", "mes photos", "--profile", "profile.nc"),
+            *("--out", "page é.html", "--quiet"),
+        )
+        picture = run_here("plot", "profile.nc", "--out", "image é.png")
+    assert page.stdout == "page é.html\n"
+    text = (study.folder / "page é.html").read_text(encoding="utf-8")
+    assert "0.conv2d" in text
+    assert "profile" in text
+    assert picture.stdout == "image é.png\n"
+    with Image.open(study.folder / "image é.png") as drawn:
+        assert len(drawn.convert("RGB").getcolors(maxcolors=2**24)) > 20
 
 
 def test_info_and_datasets_by_process(work):
@@ -157,7 +174,8 @@ def test_an_interrupted_run_is_taken_up(tmp_path):
     assert "Traceback" not in error
     there = json.loads(run_here("info", tmp_path / "acts.zarr", "--format", "json").stdout)
     assert 0 < there["rows"][0]["n_missing"] < 24
-    run_apart(tmp_path, *arguments, "acts.zarr")
+    with chdir(tmp_path):
+        assert run_here(*arguments, "acts.zarr").exit_code == 0
     whole = ("extract", f"{tmp_path}/slow.py:make", *arguments[2:3], tmp_path / "texts.txt", *arguments[4:])
     assert run_here(*whole, tmp_path / "whole.zarr").exit_code == 0
     assert_same(tmp_path / "acts.zarr", tmp_path / "whole.zarr")
