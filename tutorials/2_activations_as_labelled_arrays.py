@@ -71,7 +71,7 @@ for ax, name in zip(axes, ["face_01", "tree_01", "car_01", "three_01"], strict=T
     image = ax.imshow(stem.sel(stimulus=name).isel(channel=3), cmap="viridis", vmin=-3, vmax=3)
     ax.set(title=name, xlabel="x (units of the map)", xticks=[0, 111], yticks=[0, 111])
 axes[0].set_ylabel("y (units of the map)")
-figure.colorbar(image, ax=axes, label="activation (a.u.)")
+_ = figure.colorbar(image, ax=axes, label="activation (a.u.)")
 # %% [markdown]
 # ## Arithmetic joins by label, never by position
 #

@@ -17,8 +17,8 @@
 #
 # **Time**: 35 minutes with the exercises, half a minute to run. **Data**: NIfTI files simulated here, with a known
 # map, in the form of Haxby et al. 2001; set the environment variable `NEUROLENS_TUTORIALS=real` for a slice of the
-# real ones (`haxby2001_1slice`, from the folder that `NEUROLENS_DATA` names, or downloaded). No GPU. **Licence**:
-# BSD-3-Clause, text and simulated data; the real slice is CC BY-SA 3.0, see its card.
+# real ones (`haxby2001_1slice`, from the folder that `NEUROLENS_DATA` names, where it has to lie). No GPU.
+# **Licence**: BSD-3-Clause, text and simulated data; the real slice is CC BY-SA 3.0, see its card.
 
 # %%
 import os
@@ -71,10 +71,9 @@ def simulate_run(path, rng):
 
 
 if REAL:
-    nl.datasets.fetch("haxby2001_1slice")  # says what is missing, if anything is
     home = Path(os.environ["NEUROLENS_DATA"]) / "haxby2001_1slice/haxby2001/sub001/BOLD"
     runs = sorted(home.glob("task001_run*"))
-    files, tables = [run / "bold_25mm.nii.gz" for run in runs], [run / "bold_events.tsv" for run in runs]
+    files, tables = [run / "bold_1slice.nii.gz" for run in runs], [run / "bold_events.tsv" for run in runs]
 else:
     home = Path(tempfile.mkdtemp())
     rng = np.random.default_rng(0)
@@ -100,16 +99,13 @@ print(series.dims, series.shape)
 cleaned = nl.brain.clean_series(series)
 
 voxel = int(cleaned.sizes["neuroid"] // 2)
-figure, ax = plt.subplots(figsize=(8, 2.6), layout="constrained")
-ax.plot(
-    series.values[:242, voxel] / series.values[:242, voxel].mean() * 5 - 5,
-    color="0.6",
-    label="raw (arbitrary scale)",
-)
-ax.plot(cleaned.values[:242, voxel], color="#0072b2", linewidth=1, label="cleaned")
-ax.axvline(121, color="black", linewidth=0.8)
-ax.set(xlabel="volume (one every 2.5 s; line: next run)", ylabel="signal (s.d.)")
-ax.legend(frameon=False, fontsize=8, ncols=2)
+figure, (top, bottom) = plt.subplots(2, 1, figsize=(8, 3.6), layout="constrained", sharex=True)
+top.plot(series.values[:242, voxel], color="0.4", linewidth=1)
+top.set(ylabel="raw signal\n(scanner units)")
+bottom.plot(cleaned.values[:242, voxel], color="#0072b2", linewidth=1)
+bottom.set(ylabel="cleaned (s.d.)", xlabel="volume (one every 2.5 s; the line parts two runs)")
+for ax in (top, bottom):
+    ax.axvline(120.5, color="black", linewidth=0.8)
 
 # %% [markdown]
 # ## One response for each block

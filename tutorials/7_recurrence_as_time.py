@@ -1,0 +1,252 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 7 · Recurrence as time
+#
+# **You will be able to**: turn the passes of a recurrent network into an axis, compare each pass with each moment of
+# time-resolved data (MEG, EEG, recordings), and tell a match of dynamics from one that any early stage would give.
+#
+# **Time**: 30 minutes with the exercises, half a minute to run. **Data**: `shapes80`, 80 pictures drawn by this
+# project, embedded, and sensors simulated here, whose truth is known. No network connection, no GPU. **Licence**:
+# BSD-3-Clause, text and pictures.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from torch import nn
+
+import neurolens as nl
+from neurolens.testing import check
+
+data = nl.datasets.fetch("shapes80")
+
+# %% [markdown]
+# ## A network with a loop
+#
+# The picture goes in at every step, and the state is refined by the same weights, six times. The weights are random:
+# this tutorial is about the method, not about vision.
+
+
+# %%
+class Looping(nn.Module):
+    """A convolution that reads the picture, and one that reads the state, over and over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read = nn.Conv2d(3, 12, 9, stride=6)
+        self.refine = nn.Conv2d(12, 12, 5, padding=2)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        drive = self.read(image)
+        state = torch.zeros_like(drive)
+        for _ in range(6):
+            state = torch.tanh(0.3 * drive + 6 * self.refine(state))
+        return state.mean((2, 3))
+
+
+torch.manual_seed(0)
+model = Looping().eval()
+
+
+def prepare(picture):
+    """Turn a picture into a tensor (channel, y, x) of contrasts around 0."""
+    return torch.from_numpy(np.asarray(picture, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1)
+
+
+stimuli = nl.Stimuli.from_array(
+    np.stack([prepare(data.stimuli.read(i)).numpy() for i in range(80)]), ids=data.stimuli.ids
+)
+acts = nl.stream(model, stimuli, ops=["tanh"], progress=False)
+state = acts["tanh"]
+print(state.dims, state.shape)
+
+# %% [markdown]
+# The operation `tanh` ran six times: `pass` is a dim. By default passes are features like others; `over="pass"` makes
+# one RDM for each.
+
+# %%
+passes = nl.rdm(state, over=("pass",))
+print(passes.dims)
+alike = nl.compare_rdms(passes, passes.rename({"pass": "pass_b"}), method="spearman")
+print(alike.to_pandas().round(2))
+
+# %% [markdown]
+# Neighbouring passes are alike, distant ones less so. Remember this table: it limits all that follows.
+#
+# ## Sensors that follow the network
+#
+# Sixty sensors, 0 to 600 ms. In this simulated brain the state of pass k is present around 80 k ms, smeared over time
+# and buried in noise, through random mixing weights for each pass.
+
+# %%
+rng = np.random.default_rng(0)
+milliseconds = np.arange(0, 601, 20)
+patterns = state.stack(unit=("channel", "y", "x")).transpose("pass", "stimulus", "unit").values.astype(float)
+patterns -= patterns.mean(1, keepdims=True)
+patterns /= np.sqrt((patterns**2).mean((1, 2), keepdims=True))
+n_units = patterns.shape[2]
+sources = np.stack([pattern @ rng.normal(size=(n_units, 60)) / np.sqrt(n_units) for pattern in patterns])
+peak_times = 80 * np.arange(1, 7)
+weight = np.exp(-0.5 * ((milliseconds - peak_times[:, None]) / 45) ** 2)  # (pass, time)
+signal = np.einsum("pt,psn->snt", weight, sources)
+sensors = nl.brain.responses(
+    signal + 0.8 * rng.normal(size=signal.shape), stimulus=data.stimuli.ids, time=milliseconds / 1000
+)
+print(sensors.dims, sensors.shape)
+
+# %% [markdown]
+# One RDM for each moment, and each compared with each pass:
+
+# %%
+moments = nl.rdm(sensors)
+table = nl.compare_rdms(passes, moments, method="spearman")
+figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.4), layout="constrained")
+image = left.pcolormesh(milliseconds, table["pass"], table.transpose("pass", "time"), cmap="viridis")
+left.plot(peak_times, np.arange(1, 7), "o", color="white", markeredgecolor="black", label="truth")
+left.set(xlabel="time from onset (ms)", ylabel="pass")
+left.legend(frameon=True, fontsize=8, loc="lower right")
+figure.colorbar(image, ax=left, label="similarity (Spearman's rho)")
+for k, color in zip((1, 3, 6), ("#0072b2", "#009e73", "#d55e00"), strict=True):
+    right.plot(milliseconds, table.sel({"pass": k}), color=color, label=f"pass {k}")
+right.axhline(0, color="black", linewidth=0.8)
+right.set(xlabel="time from onset (ms)", ylabel="similarity (Spearman's rho)")
+right.legend(frameon=False, fontsize=8)
+
+# %% [markdown]
+# Later passes match later moments. Before you write that the network *explains the dynamics*, ask what a network
+# without any would give.
+#
+# ## The control: what the first pass gives already
+#
+# Passes resemble each other, and so a network that ran once matches many moments. What a *later* pass adds is what is
+# left when the RDM of pass 1 is taken out:
+
+# %%
+first = passes.sel({"pass": 1}, drop=True)
+partial = nl.compare_rdms(passes.sel({"pass": slice(2, None)}), moments, method="spearman", control=first)
+figure, ax = plt.subplots(figsize=(5.5, 3), layout="constrained")
+for k, color in zip((2, 4, 6), ("#0072b2", "#009e73", "#d55e00"), strict=True):
+    ax.plot(milliseconds, partial.sel({"pass": k}), color=color, label=f"pass {k} without pass 1")
+ax.axhline(0, color="black", linewidth=0.8)
+ax.set(xlabel="time from onset (ms)", ylabel="partial similarity (rho)")
+ax.legend(frameon=False, fontsize=8)
+
+# %% [markdown]
+# ## Many moments, one test
+#
+# Thirty-one moments are thirty-one chances to be lucky. One permutation of stimulus labels acts on all moments
+# together, and each moment is held against the *largest* value over time. Moments take the place of models here: what
+# is tested is whether each has to do with pass 6, as it is, and beyond pass 1.
+
+# %%
+late = passes.sel({"pass": 6}, drop=True)
+for name, options in {"pass 6": {}, "pass 6 without pass 1": {"control": first}}.items():
+    tested = nl.rsa.infer(moments, late, n_permutations=500, n_bootstraps=0, seed=0, **options)
+    found = milliseconds[tested.p_corrected.values < 0.05]
+    print(
+        f"{name}: {len(found)} moments, from {found.min()} to {found.max()} ms"
+        if len(found)
+        else f"{name}: none"
+    )
+
+# %% [markdown]
+# Without the control, pass 6 is "found" long before it is there, for it resembles what was there. With it, there is
+# still much too early a beginning: passes 2 to 5 resemble pass 6, too. Only a comparison *between* passes says which
+# one it is.
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** At what time, in ms, is pass 3 most similar to the sensors?
+
+# %% tags=["exercise"]
+peak = ...
+
+# %% tags=["check"]
+row = table.sel({"pass": 3})
+check(
+    peak,
+    {
+        "Give one number.": lambda value: np.ndim(value) == 0,
+        "In milliseconds: the coord `time` is in seconds.": lambda value: float(value) > 1,
+        "Choose pass 3 by its label: sel({'pass': 3}), then idxmax over time.": lambda value: np.isclose(
+            float(value), 1000 * float(row.idxmax("time"))
+        ),
+    },
+)
+
+# %% tags=["solution"]
+peak = 1000 * float(table.sel({"pass": 3}).idxmax("time"))
+
+# %% [markdown]
+# **2.** Order: give Spearman's correlation between the number of a pass and the time of its peak, over the six
+# passes.
+
+# %% tags=["exercise"]
+order = ...
+
+# %% tags=["check"]
+peaks = table.idxmax("time")
+truth = float(spearmanr(peaks, peaks["pass"]).statistic)
+check(
+    order,
+    {
+        "Give one number between -1 and 1.": lambda value: -1.001 <= float(value) <= 1.001,
+        "scipy.stats.spearmanr of table.idxmax('time') and table['pass'].": lambda value: np.isclose(
+            float(value), truth, atol=0.02
+        ),
+    },
+)
+
+# %% tags=["solution"]
+order = float(spearmanr(table.idxmax("time"), table["pass"]).statistic)
+
+# %% [markdown]
+# **3.** A rival without loop: a model that is `first`, the RDM of pass 1, at all times. At the moment where pass 6 is
+# most similar to the sensors, how much more similar is pass 6 than `first`? Give the difference of rho.
+
+# %% tags=["exercise"]
+gain = ...
+
+# %% tags=["check"]
+at = table.sel({"pass": 6}).idxmax("time").item()
+truth = float(table.sel({"pass": 6, "time": at}) - table.sel({"pass": 1, "time": at}))
+check(
+    gain,
+    {
+        "Give one number.": lambda value: np.ndim(value) == 0,
+        "Pass 6 minus pass 1: this is the other way round.": lambda value: (
+            not np.isclose(float(value), -truth)
+        ),
+        "Take both at the time of the peak of pass 6.": lambda value: np.isclose(float(value), truth),
+    },
+)
+
+# %% tags=["solution"]
+at = table.sel({"pass": 6}).idxmax("time").item()
+gain = float(table.sel({"pass": 6, "time": at}) - table.sel({"pass": 1, "time": at}))
+
+# %% [markdown]
+# ## What can go wrong in a real study
+#
+# * **A diagonal is cheap.** Layers of a feed-forward network, in order of depth, give one too: signal-to-noise
+#   rises and falls with time, and stages resemble their neighbours. Compare with a feed-forward model of the same
+#   depth.
+# * **Peaks of noisy curves** jump. Bootstrap the peak over stimuli and subjects before speaking of an order.
+# * **Passes are not milliseconds.** Any increasing map from passes to time is a free choice; fix it before looking,
+#   or choose it on other data.
+# * **Filters smear time**, high-pass filters even backwards: an early effect may be a filtered late one.
+# * **Thirty moments times six passes** are 180 tests. Correct over all of them.
+#
+# Further reading: Kietzmann et al. 2019, doi:10.1073/pnas.1905544116; Cichy et al. 2014, doi:10.1038/nn.3635.
