@@ -35,6 +35,12 @@ class Card:
         How to get them.
     obtained
         How this copy was had; "" until it is fetched.
+
+    Examples
+    --------
+    >>> card = read_card("shapes80")
+    >>> card.simulated, card.licence != ""
+    (True, True)
     """
 
     name: str

@@ -65,6 +65,12 @@ class Dataset:
         stimulus, neuroid), where subjects differ in neuroids or stimuli. `encode` takes a region either way.
     card
         Origin, licence, citation, shapes, whether it is simulated, and how this copy was had.
+
+    Examples
+    --------
+    >>> data = fetch("shapes80")
+    >>> data.name, len(data.stimuli), sorted(data.brain.children)
+    ('shapes80', 80, ['simulated_early', 'simulated_late'])
     """
 
     stimuli: Stimuli

@@ -120,6 +120,7 @@ class Delay(_RunStep):
         Returns
         -------
         array, shape (n_volumes, n_delays * n_features)
+            The copies of each delay in turn.
         """
         features = self._read(X)
         return delay_rows(features, list(self.delays), _runs(groups, len(features)))
@@ -172,6 +173,7 @@ class HRF(_RunStep):
         Returns
         -------
         array, shape (n_volumes, n_features)
+            In the units of the features.
 
         Raises
         ------
@@ -234,6 +236,7 @@ class Pool(_Step):
         Returns
         -------
         array, shape (n_stimuli, n_windows)
+            One number a window.
         """
         features = self._read(X)
         sizes = self._sizes(features.shape[1])

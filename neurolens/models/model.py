@@ -33,6 +33,15 @@ class Model:
         Hash of names, shapes, dtypes and values of all parameters and buffers; "" if it has none.
     preprocessing
         `preprocess` in words, complete.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neurolens.models import hash_weights
+    >>> net = torch.nn.Linear(4, 2)
+    >>> model = Model(net, torch.as_tensor, name="readout", weights=hash_weights(net), preprocessing="as it is")
+    >>> model.name
+    'readout'
     """
 
     module: Callable[..., Any]

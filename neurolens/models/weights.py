@@ -21,6 +21,16 @@ def hash_weights(model: Callable[..., Any]) -> str:
     --------
     >>> hash_weights(nn.ReLU())
     ''
+
+    Parameters
+    ----------
+    model
+        A loaded model, an nn.Module, or any callable.
+
+    Returns
+    -------
+    str
+        The hash; "" where there are no weights.
     """
     state = model.state_dict() if isinstance(model, nn.Module) else {}
     if not state:

@@ -175,6 +175,15 @@ def write_rdms(rdms: xr.DataArray, path: str | Path) -> None:
     ------
     InputError
         If the ending is another.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> rdms = label_rdms([[0.5, 0.2, 0.9]], stimulus=["cat", "dog", "cow"], dims=["subject"])
+    >>> path = Path(tempfile.mkdtemp()) / "rdms.npy"
+    >>> write_rdms(rdms, path)
+    >>> read_rdms(path, stimulus=["cat", "dog", "cow"], dims=["subject"]).equals(rdms)
+    True
     """
     check_rdm(rdms, "rdms")
     path = Path(path)
@@ -201,6 +210,12 @@ def to_rsatoolbox(rdms: xr.DataArray) -> Any:
     -------
     rsatoolbox.rdm.RDMs
         Coords of `stimulus` are pattern descriptors, labels and coords of the other dims RDM descriptors.
+
+    Examples
+    --------
+    >>> rdms = label_rdms([[0.5, 0.2, 0.9]], stimulus=["cat", "dog", "cow"], dims=["subject"])
+    >>> to_rsatoolbox(rdms).dissimilarities.tolist()
+    [[0.5, 0.2, 0.9]]
     """
     toolbox: Any = import_extra("rsatoolbox.rdm", "interop")
     check_rdm(rdms, "rdms")
@@ -251,6 +266,12 @@ def from_rsatoolbox(rdms: Any, *, stimulus: str = STIMULUS, dim: str = RDM) -> x
     ------
     LabelError
         If there is no such pattern descriptor, or ids are repeated.
+
+    Examples
+    --------
+    >>> rdms = label_rdms([[0.5, 0.2, 0.9]], stimulus=["cat", "dog", "cow"], dims=["subject"])
+    >>> from_rsatoolbox(to_rsatoolbox(rdms), dim="subject").sel(stimulus="cat", stimulus_b="cow").values.tolist()
+    [0.2]
     """
     patterns = dict(rdms.pattern_descriptors)
     if stimulus not in patterns:

@@ -59,6 +59,15 @@ class Selected:
     ----------
     rdms
         DataArray (component, stimulus, stimulus_b): one other dim, whatever its name.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neurolens.rsa import rdm
+    >>> values = np.random.default_rng(0).random((6, 9))
+    >>> layer = xr.DataArray(values, {"stimulus": list("abcdef")}, ("stimulus", "unit"))
+    >>> Selected(rdm({"edges": layer, "colour": layer**2})).n_components
+    2
     """
 
     rdms: xr.DataArray

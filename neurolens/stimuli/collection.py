@@ -83,6 +83,16 @@ class Stimuli(Items):
         ------
         StimulusError
             If the folder is missing or holds no such image.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("cat", "dog"):
+        ...     Image.new("RGB", (8, 8)).save(folder / f"{name}.png")
+        >>> Stimuli.from_folder(folder).ids
+        ('cat', 'dog')
         """
         root = Path(path)
         files = find_images(root, pattern, extensions)
@@ -124,6 +134,16 @@ class Stimuli(Items):
         ------
         StimulusError
             If ids repeat or don't match the files in number.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("cat", "dog"):
+        ...     Image.new("RGB", (8, 8)).save(folder / f"{name}.png")
+        >>> Stimuli.from_files([folder / "dog.png", folder / "cat.png"], ids=["rex", "tom"]).ids
+        ('rex', 'tom')
         """
         if isinstance(paths, str | os.PathLike):
             raise StimulusError(
@@ -167,6 +187,12 @@ class Stimuli(Items):
         ------
         StimulusError
             If shape or dtype is neither, or the ids don't fit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> Stimuli.from_array(np.ones((2, 4), "float32"), ids=["cat", "dog"]).ids
+        ('cat', 'dog')
         """
         source = array_source(array)
         names = check_ids(ids, len(source))
@@ -207,6 +233,18 @@ class Stimuli(Items):
         ------
         StimulusError
             If a column is missing, a path is missing, or ids repeat.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("cat", "dog"):
+        ...     Image.new("RGB", (8, 8)).save(folder / f"{name}.png")
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"path": ["cat.png", "dog.png"], "legs": [4, 4], "name": ["tom", "rex"]})
+        >>> Stimuli.from_frame(frame, ids="name", root=folder).ids
+        ('tom', 'rex')
         """
         paths, rest = split_frame(frame, column, ids)
         files = tuple((Path(root) if root is not None else Path()) / path for path in paths)
@@ -249,6 +287,11 @@ class Stimuli(Items):
         ------
         StimulusError
             If an item is no text, or the ids don't fit.
+
+        Examples
+        --------
+        >>> Stimuli.from_texts(["a cat", "a dog"], ids=["cat", "dog"]).ids
+        ('cat', 'dog')
         """
         if isinstance(texts, str):
             raise StimulusError("from_texts takes a sequence of texts; put a single one in a list.")
@@ -291,6 +334,13 @@ class Stimuli(Items):
         ------
         StimulusError
             If the dataset has no length, or the ids don't fit.
+
+        Examples
+        --------
+        >>> import torch
+        >>> pictures = torch.utils.data.TensorDataset(torch.ones(2, 3, 8, 8))
+        >>> Stimuli.from_dataset(pictures, ids=["cat", "dog"]).ids
+        ('cat', 'dog')
         """
         try:
             length = len(dataset)  # type: ignore[arg-type]

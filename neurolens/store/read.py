@@ -102,6 +102,20 @@ class Store(Mapping[str, xr.DataArray]):
         Stimuli in a block.
     compression
         Of the chunks.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from neurolens.store import create_store, open_store, verify_store
+    >>> path = tempfile.mkdtemp() + "/acts.zarr"
+    >>> with create_store(path, stimuli={"stimulus": ["cat", "dog"]}, attrs={}, block_size=2) as writer:
+    ...     writer.declare("fc", dims=("stimulus", "unit"), shape=(2, 3), dtype=np.float32, attrs={})
+    ...     writer.write_block(0, {"fc": np.ones((2, 3), np.float32)})
+    ...     writer.finish()
+    >>> store = open_store(path)
+    >>> store["fc"].dims, store.missing, store.count_bytes("fc") > 0
+    (('stimulus', 'unit'), (), True)
     """
 
     path: Path
@@ -115,7 +129,18 @@ class Store(Mapping[str, xr.DataArray]):
     compression: str
 
     def count_bytes(self, address: str) -> int:
-        """Return how many bytes the values of an operation take on disk."""
+        """Return how many bytes the values of an operation take on disk.
+
+        Parameters
+        ----------
+        address
+            Of the operation.
+
+        Returns
+        -------
+        int
+            Bytes, compressed.
+        """
         folder = self.path / self.entries[address].path / ACTIVATION
         return sum(file.stat().st_size for file in folder.glob("c*"))
 

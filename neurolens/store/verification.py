@@ -21,7 +21,14 @@ from neurolens.store.read import Store, open_store
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with a store: where, which stimuli it concerns, and what."""
+    """One thing that is wrong with a store: where, which stimuli it concerns, and what.
+
+    Examples
+    --------
+    >>> problem = Problem(address="fc", file="fc/activation/c/0/0", stimuli=("cat",), reason="is missing")
+    >>> problem.reason
+    'is missing'
+    """
 
     address: str
     file: Path
@@ -45,6 +52,20 @@ class Verification:
         Stimuli that an unfinished run has not written.
     problems
         What is wrong, one entry a file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from neurolens.store import create_store, open_store, verify_store
+    >>> path = tempfile.mkdtemp() + "/acts.zarr"
+    >>> with create_store(path, stimuli={"stimulus": ["cat", "dog"]}, attrs={}, block_size=2) as writer:
+    ...     writer.declare("fc", dims=("stimulus", "unit"), shape=(2, 3), dtype=np.float32, attrs={})
+    ...     writer.write_block(0, {"fc": np.ones((2, 3), np.float32)})
+    ...     writer.finish()
+    >>> found = verify_store(path)
+    >>> found.is_sound, found.n_operations, found.problems
+    (True, 1, ())
     """
 
     n_operations: int

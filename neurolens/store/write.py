@@ -120,12 +120,45 @@ def attach_store(path: str | Path) -> StoreWriter:
     ------
     StoreError
         If there is no store to write.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from neurolens.store import attach_store, create_store, open_store, read_late, verify_store
+    >>> path = Path(tempfile.mkdtemp()) / "acts.zarr"
+    >>> writer = create_store(path, stimuli={"stimulus": ["cat", "dog"]}, attrs={}, block_size=1)
+    >>> writer.declare("fc", dims=("stimulus", "unit"), shape=(2, 3), dtype=np.float32, attrs={})
+    >>> other = attach_store(path)  # in another process
+    >>> other.write_block(1, {"fc": np.ones((1, 3), np.float32)})
+    >>> writer.missing_blocks()
+    (0,)
     """
     return StoreWriter(Path(path), None)
 
 
 class StoreWriter:
-    """A store being written; made by `create_store` or `attach_store`."""
+    """A store being written; made by `create_store` or `attach_store`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from neurolens.store import attach_store, create_store, open_store, read_late, verify_store
+    >>> path = Path(tempfile.mkdtemp()) / "acts.zarr"
+    >>> writer = create_store(path, stimuli={"stimulus": ["cat", "dog"]}, attrs={}, block_size=1)
+    >>> writer.declare("fc", dims=("stimulus", "unit"), shape=(2, 3), dtype=np.float32, attrs={})
+    >>> writer.alias("classifier", "fc")
+    >>> writer.write_block(0, {"fc": np.ones((1, 3), np.float32)})
+    >>> writer.missing_blocks(), writer.block_slice(1)
+    ((1,), slice(1, 2, None))
+    >>> writer.write_block(1, {"fc": np.ones((1, 3), np.float32)})
+    >>> writer.note_late({}, {})
+    >>> writer.finish()
+    >>> writer.close()
+    >>> open_store(path)["fc"].shape
+    (2, 3)
+    """
 
     def __init__(self, path: Path, lock: RunLock | None) -> None:
         self._path = path
@@ -177,12 +210,29 @@ class StoreWriter:
         return tuple(sorted(int(marker.name.split(".")[1]) for marker in markers))
 
     def missing_blocks(self) -> tuple[int, ...]:
-        """Return the blocks that are still to be written, ascending."""
+        """Return the blocks that are still to be written, ascending.
+
+        Returns
+        -------
+        tuple of int
+            Positions of blocks.
+        """
         done = set(self.done_blocks)
         return tuple(index for index in range(self.n_blocks) if index not in done)
 
     def block_slice(self, index: int) -> slice:
-        """Return the stimuli of a block, as a slice of their order."""
+        """Return the stimuli of a block, as a slice of their order.
+
+        Parameters
+        ----------
+        index
+            Position of the block.
+
+        Returns
+        -------
+        slice
+            Of the stimuli.
+        """
         if not 0 <= index < self.n_blocks:
             raise StoreError(f"There is no block {index}: the store has blocks 0 to {self.n_blocks - 1}.")
         size = int(self._head["block_size"])
@@ -288,6 +338,13 @@ class StoreWriter:
             If `address` was not declared.
         StoreError
             If `name` is itself an operation, or means something else already.
+
+        Parameters
+        ----------
+        name
+            The other name.
+        address
+            Of an operation that was declared.
         """
         self._require_lock("name aliases")
         if address not in self._paths and address.rpartition(":")[0] not in self._paths:
@@ -451,7 +508,31 @@ def _is_static(array: ArrayFiles) -> bool:
 
 
 def read_late(path: str | Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Return what a begun store notes of late operations: positions and what was left out, see `note_late`."""
+    """Return what a begun store notes of late operations: positions and what was left out, see `note_late`.
+
+    Parameters
+    ----------
+    path
+        Folder of a store that was begun.
+
+    Returns
+    -------
+    tuple of dict
+        Addresses by position, and reasons by operation.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from neurolens.store import attach_store, create_store, open_store, read_late, verify_store
+    >>> path = Path(tempfile.mkdtemp()) / "acts.zarr"
+    >>> writer = create_store(path, stimuli={"stimulus": ["cat", "dog"]}, attrs={}, block_size=1)
+    >>> writer.declare("fc", dims=("stimulus", "unit"), shape=(2, 3), dtype=np.float32, attrs={})
+    >>> writer.note_late({"model.py:12": "fc"}, {})
+    >>> writer.write_block(0, {"fc": np.ones((1, 3), np.float32)})
+    >>> read_late(path)[0]
+    {'model.py:12': 'fc'}
+    """
     target = Path(path)
     if not (target / METADATA).is_file():
         return {}, {}
