@@ -180,11 +180,11 @@ ax.bar(
 ax.axhline(0, color="black", linewidth=0.8)
 _ = ax.set(ylabel="similarity (Spearman's rho)", title=f"{best} and {HIGH}")
 # %% [markdown]
-# Within a category nothing is left: of the pictures of one kind the simulated region knows nothing, and that is how
-# it was made. Taking out the category RDM leaves something, since it is not the whole theory: the region also has
-# codes for *animate* and *digit*. Each control answers for what is in it, and for nothing else. (`within=` of
-# `nl.compare_rdms` pools the pairs of all categories: then categories that are more spread out than others still
-# count.)
+# With the simulated region, nothing is left within a category: of the pictures of one kind it knows nothing, and
+# that is how it was made. Taking out the category RDM leaves something, since it is not the whole theory: the
+# region also has codes for *animate* and *digit*. Each control answers for what is in it, and for nothing else.
+# (`within=` of `nl.compare_rdms` pools the pairs of all categories: then categories that are more spread out than
+# others still count.)
 
 # %% [markdown]
 # ## Exercises

@@ -21,7 +21,10 @@ from nbclient import NotebookClient
 HERE = Path(__file__).parent
 TIMEOUT = 600  # seconds a cell may take
 PROBE = "probe"  # tag of the second check, which only the export runs
-THREADS = {"OMP_NUM_THREADS": "2"}  # the kernel's, unless the caller says otherwise
+SURROUNDINGS = {  # the kernel's, unless the caller says otherwise
+    "OMP_NUM_THREADS": "2",
+    "PYTHONWARNINGS": "ignore:IProgress not found",  # there are no progress bars in a file
+}
 
 
 def find_tutorials(numbers: list[str]) -> list[Path]:
@@ -98,7 +101,7 @@ def export_tutorial(path: Path, out: Path) -> list[str]:
         client = NotebookClient(
             notebook, timeout=TIMEOUT, kernel_name="python3", resources={"metadata": {"path": folder}}
         )
-        client.execute(env={**THREADS, **os.environ})
+        client.execute(env={**SURROUNDINGS, **os.environ})
     faults = list(find_faults(notebook))
     notebook.cells = [cell for cell in notebook.cells if PROBE not in tags_of(cell)]
     for cell in notebook.cells:
