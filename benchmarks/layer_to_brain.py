@@ -1,6 +1,6 @@
 """RDMs of every operation of EfficientNet-Lite 0, 1 and 2, trained and untrained, for docs/layer_to_brain.md.
 
-`python -m benchmarks.layer_to_brain` extracts what is not yet in build/layer_to_brain, then draws and writes.
+`python -m benchmarks.layer_to_brain` extracts what is not yet in build/layer_to_brain.
 """
 
 from __future__ import annotations
