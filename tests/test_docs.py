@@ -17,7 +17,6 @@ from numpydoc.docscrape import NumpyDocString
 from numpydoc.validate import validate
 
 import neurolens as nl
-from neurolens import errors
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -107,15 +106,58 @@ def find_members():
 MEMBERS = dict(find_members())
 
 # What numpydoc knows to be wrong. Left out: PR04 (types stand in the signature), SA01 (no "See also" where the
-# reference is grouped), ES01 (a summary may say all), and capitals and full stops of descriptions, which are prose.
+# reference is grouped), PR03 (parameters are in order of meaning), ES01 (a summary may say all), and capitals and full
+# stops of descriptions, which are prose.
 WANTED = {
     "GL01", "GL02", "GL05", "GL07", "GL08", "SS01", "SS02", "SS03", "SS04", "SS05", "SS06",
-    "PR01", "PR02", "PR03", "PR10", "RT01", "RT02", "RT03",
+    "PR01", "PR02", "PR10", "RT01", "RT02", "RT03",
 }  # fmt: skip
 
 
+# Made by functions, never by users: what they hold is told by their attributes, not as parameters.
+MADE_BY_FUNCTIONS = {
+    "neurolens.activations": {"ActivationsInMemory", "Candidate", "StoredActivations", "StreamedActivations"},
+    "neurolens.datasets": {"Card", "Dataset"},
+    "neurolens.stimuli": {"Stimuli"},
+    "neurolens.store": {"Problem", "StoreWriter", "Verification"},
+    "neurolens.tracing": {
+        "Module",
+        "Operation",
+        "Pass",
+        "Readout",
+        "Report",
+        "Source",
+        "Trace",
+        "TracedActivations",
+    },
+}
+
+# What other rooms of the package call; users index a trace, hand a reduction to `extract`, and fit an estimator.
+INNER = {
+    *(f"neurolens.tracing.Trace.{name}" for name in (
+        "address_of", "describe", "drop_all_but", "events_in", "items_of", "maker_of", "pass_address", "place_of",
+        "read_gradient", "read_tensor", "resolve", "sites_of", "split", "stimulus_coords",
+    )),
+    *(f"neurolens.activations.{name}.plan" for name in (
+        "ChosenUnits", "Pooling", "PrincipalComponents", "RandomProjection",
+    )),
+    *(f"neurolens.encoding.{name}" for name in ("BandedRidge.inner_folds", "BandedRidge.options", "Ridge.inner_folds")),
+    "neurolens.errors.check_choice", "neurolens.errors.list_names", "neurolens.errors.near_misses",
+}  # fmt: skip
+
+
+def is_made_by_functions(name):
+    room, _, own = name.rpartition(".")
+    return own in MADE_BY_FUNCTIONS.get(room, ())
+
+
 def find_faults(name):
-    return [f"{code}: {message}" for code, message in validate(name)["errors"] if code in WANTED]
+    wanted = WANTED
+    if name in INNER:
+        wanted = WANTED - {"PR01", "RT01", "RT03"}
+    elif is_made_by_functions(name):
+        wanted = WANTED - {"PR01"}
+    return [f"{code}: {message}" for code, message in validate(name)["errors"] if code in wanted]
 
 
 def is_error(thing):
@@ -127,26 +169,34 @@ def test_docstring_is_valid_numpydoc(name):
     assert find_faults(name) == []
 
 
-@pytest.mark.parametrize("name", [name for name, thing in PUBLIC.items() if not is_error(thing)])
+@pytest.mark.parametrize(
+    "name", [name for name, thing in PUBLIC.items() if not is_error(thing) and name not in INNER]
+)
 def test_public_name_has_an_example(name):
     assert NumpyDocString(inspect.getdoc(PUBLIC[name]) or "")["Examples"], f"{name} has no example"
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, member in MEMBERS.items() if not isinstance(member, property)]
+    "name",
+    [name for name, member in MEMBERS.items() if name not in INNER and not isinstance(member, property)],
 )
 def test_method_has_an_example_or_stands_in_that_of_its_class(name):
     owner, _, method = name.rpartition(".")
     own = inspect.getdoc(getattr(CLASSES[owner], method)) or ""
     of_class = "\n".join(NumpyDocString(inspect.getdoc(CLASSES[owner]))["Examples"])
-    assert ">>>" in own or re.search(rf"\.{method}\(", of_class), f"{name} is shown nowhere"
+    assert ">>>" in own or re.search(rf"\.(fit_)?{method}\(", of_class), f"{name} is shown nowhere"
 
 
 def test_reference_lists_everything_public():
     text = (DOCS / "reference.md").read_text(encoding="utf-8")
     listed = [attrgetter(name)(nl) for name in re.findall(r"^   neurolens\.(\S+)$", text, re.MULTILINE)]
-    inner = [errors.check_choice, errors.list_names, errors.near_misses]  # for writing messages
-    assert [name for name, thing in PUBLIC.items() if thing not in listed + inner] == []
+    assert [name for name, thing in PUBLIC.items() if thing not in listed and name not in INNER] == []
+
+
+def test_what_is_left_out_exists():
+    made = {f"{room}.{name}" for room, names in MADE_BY_FUNCTIONS.items() for name in names}
+    assert made <= set(CLASSES)
+    assert set(PUBLIC) | set(MEMBERS) >= INNER
 
 
 def test_every_doi_of_a_docstring_stands_among_the_references():

@@ -17,11 +17,6 @@ from neurolens.models.extras import import_extra
 def hash_weights(model: Callable[..., Any]) -> str:
     """Return a hash of names, shapes, dtypes and values of all parameters and buffers; "" without any.
 
-    Examples
-    --------
-    >>> hash_weights(nn.ReLU())
-    ''
-
     Parameters
     ----------
     model
@@ -31,6 +26,11 @@ def hash_weights(model: Callable[..., Any]) -> str:
     -------
     str
         The hash; "" where there are no weights.
+
+    Examples
+    --------
+    >>> hash_weights(nn.ReLU())
+    ''
     """
     state = model.state_dict() if isinstance(model, nn.Module) else {}
     if not state:

@@ -114,6 +114,15 @@ def rdms(
     ------
     InputError
         If `rdms` is empty.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import neurolens as nl
+    >>> layer = xr.DataArray(np.random.rand(5, 9), {"stimulus": list("abcde")}, ("stimulus", "unit"))
+    >>> panels = rdms({"edges": nl.rdm(layer), "colour": nl.rdm(layer**2)})
+    >>> len(panels)
+    2
     """
     if not rdms:
         raise InputError("rdms is empty; give at least one: {name: rdm}.")

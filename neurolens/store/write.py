@@ -332,19 +332,19 @@ class StoreWriter:
     def alias(self, name: str, address: str) -> None:
         """Let `name` (a module, a composite) mean the operation at `address` for readers.
 
-        Raises
-        ------
-        AddressError
-            If `address` was not declared.
-        StoreError
-            If `name` is itself an operation, or means something else already.
-
         Parameters
         ----------
         name
             The other name.
         address
             Of an operation that was declared.
+
+        Raises
+        ------
+        AddressError
+            If `address` was not declared.
+        StoreError
+            If `name` is itself an operation, or means something else already.
         """
         self._require_lock("name aliases")
         if address not in self._paths and address.rpartition(":")[0] not in self._paths:

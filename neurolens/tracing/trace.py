@@ -240,11 +240,6 @@ class Trace(Mapping[str, Operation]):
     def find(self, pattern: Ops) -> list[str]:
         """Return the addresses that a pattern chooses, in execution order.
 
-        Raises
-        ------
-        AddressError
-            If it matches nothing; near misses are listed.
-
         Parameters
         ----------
         pattern
@@ -254,6 +249,11 @@ class Trace(Mapping[str, Operation]):
         -------
         list of str
             Addresses.
+
+        Raises
+        ------
+        AddressError
+            If it matches nothing; near misses are listed.
         """
         return [target.address for target in select(self.names, pattern)]
 
