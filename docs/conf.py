@@ -48,6 +48,8 @@ nb_execution_mode = (
     "off"  # the tests run every tutorial and every block of code; a page shows what was exported
 )
 
+default_role = "code"  # names in docstrings stand in single backticks
+
 autosummary_generate = True
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
