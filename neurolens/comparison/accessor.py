@@ -48,7 +48,7 @@ def choose_best(profile: xr.Dataset, *, over: Over = "stimulus") -> xr.Dataset:
     >>> dims = ("split", "op")
     >>> halves = {"score_choice": (dims, [[0.1, 0.4], [0.2, 0.3]]), "score_test": (dims, [[0.2, 0.3], [0.1, 0.4]])}
     >>> best = choose_best(xr.Dataset({"score": ("op", [0.1, 0.4]), **halves}, {"op": ["conv", "fc"]}))
-    >>> best.op_best.item(), round(best.score.item(), 6)
+    >>> str(best.op_best.item()), round(best.score.item(), 6)
     ('fc', 0.35)
     """
     check_choice(over, ("stimulus", "subject"), "over")

@@ -37,11 +37,11 @@ def fx_aliases(names: Names) -> dict[str, str]:
     >>> import torch
     >>> from neurolens.recording.names import assign_names
     >>> from neurolens.recording.recorder import record
-    >>> class Half(torch.nn.Module):
+    >>> class Shift(torch.nn.Module):
     ...     def forward(self, x):
-    ...         return x / 2
-    >>> fx_aliases(assign_names(record(Half(), (torch.ones(2),))))
-    {'x': 'input', 'truediv': 'div'}
+    ...         return x + 2
+    >>> fx_aliases(assign_names(record(Shift(), (torch.ones(2),))))
+    {'x': 'input', 'add': 'add'}
     """
     if names.aliases is None:
         calls = names.root.children if names.root is not None else []
