@@ -98,8 +98,9 @@ def find_axes(
     Axes
         The stimulus axis of every tensor that was met in both runs.
     """
-    probe = _Probe(model, tuple(rebatch(call, size, batch_axis) for size in sizes), sizes, name, memory)
     try:
+        calls = tuple(rebatch(call, size, batch_axis) for size in sizes)
+        probe = _Probe(model, calls, sizes, name, memory)
         few, more = probe.compare(keep_for(ops))
         places = {place_of(value.event) for value in _list_unclear(few, more, probe)}
         if places:

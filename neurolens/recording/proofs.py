@@ -204,6 +204,8 @@ def _find_reason(event: Event, parent: Value, kept: Kept) -> str:
         return "it is multiplied by zero"
     if event.facts.name in _CHOOSES:
         return "none of its values is chosen (a mask, a limit, an extreme that is not reached)"
+    if event.facts.name == "flex_attention" and parent not in leaves(event.args[:3]):
+        return "it says which blocks of a mask can be skipped; without a compiler none is"
     return ""
 
 

@@ -156,5 +156,5 @@ def test_intervals_and_untrained_twins_are_shaded():
 
 def test_a_model_is_chosen_before_it_is_drawn():
     both = fake().expand_dims(model=["a", "b"])
-    with pytest.raises(InputError, match="model=..."):
+    with pytest.raises(InputError, match=r"model=..."):
         nl.plot.profile(both)
