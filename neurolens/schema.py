@@ -65,6 +65,11 @@ ACTIVATION_ATTRS = (
 
 def rename_aliases(array: xr.DataArray) -> xr.DataArray:
     """Return `array` with accepted aliases of dims (`voxel`) under their one name (`neuroid`)."""
+    if not isinstance(array, xr.DataArray | xr.Dataset):
+        raise LabelError(
+            f"A {type(array).__name__} has no labels, and everything here is found by label. Give a DataArray: "
+            "xr.DataArray(values, {'stimulus': ids}, ('stimulus', 'repetition', 'neuroid'))."
+        )
     names: dict[Hashable, str] = {
         dim: ALIASES[str(dim)]
         for dim in array.dims

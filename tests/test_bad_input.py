@@ -143,3 +143,12 @@ def test_a_checkpoint_that_does_not_fit(tmp_path):
 def test_a_checkpoint_that_is_none(tmp_path):
     with pytest.raises(ModelError, match=r"missing\.pt"):
         nl.load_model("torchvision:resnet18", checkpoint=tmp_path / "missing.pt")
+
+
+@pytest.mark.parametrize(
+    "measure", [nl.brain.noise_ceiling, nl.brain.explainable_variance, nl.brain.split_half]
+)
+@pytest.mark.parametrize("data", [np.ones((3, 4, 5)), "responses.nc", None])
+def test_what_has_no_labels_is_said_to_have_none(measure, data):
+    with pytest.raises(LabelError, match=f"{type(data).__name__} has no labels.*DataArray"):
+        measure(data)
