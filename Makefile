@@ -52,7 +52,6 @@ calibrate: $(READY)  ## how often every test of RSA is wrong, by simulation; wri
 
 # One section after the other, each on a quiet machine; RSA, encoding and single operations on one thread.
 bench: $(READY)  ## everything measured beside its peers; writes docs/benchmarks.md
-	$(BIN)/python -m pip install --quiet --group bench
 	$(BIN)/python -m benchmarks
 
 # A warning is an error. Pages are read from docs/_build/html/index.html.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import re
 from collections.abc import Mapping
@@ -49,6 +50,10 @@ class AddressBook:
         """Take over the addresses of positions that another process met."""
         self.late.update(known)
         self._taken.update(known.values())
+
+    def copy(self) -> AddressBook:
+        """Return a book that knows the same, and from which this one learns nothing."""
+        return copy.deepcopy(self)
 
     def name(self, recording: Recording) -> Names:
         """Return the names of a recording; known positions by their known addresses."""

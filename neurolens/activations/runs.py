@@ -366,7 +366,8 @@ class Run:
         kind, row = flaw
         index = part.start + row
         single = move(load_call(self.model, self.stimuli, slice(index, index + 1)), self.device)
-        origin = find_origin(self.model.module, single, kind, self._book.name)
+        book = self._book.copy()  # a stimulus on its own may take another way than its batch did
+        origin = find_origin(self.model.module, single, kind, book.name)
         self.flaws[kind] = Flaw(kind, self.stimuli.ids[index], address, origin)
 
     def _blame(self, part: slice, error: Exception) -> str:
