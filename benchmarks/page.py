@@ -15,13 +15,14 @@ Every case and its peer run in one process, in turn, on the same data; times are
 Memory is the peak of a process of its own. `make bench` measures everything again; a section's own command measures
 that section. A target that was not reached says **missed**, with the limit that was measured beside it.
 """
+EMPTY = "No section has been measured on a quiet machine yet.\n"
 
 
 def write_page() -> None:
     """Write the page from what the last runs kept."""
     found = {path.stem: json.loads(path.read_text()) for path in RESULTS.glob("*.json")}
     names = [name for name in ORDER if name in found] + sorted(set(found) - set(ORDER))
-    PAGE.write_text("\n".join([HEAD, *(_describe(found[name]) for name in names)]))
+    PAGE.write_text("\n".join([HEAD, *([_describe(found[name]) for name in names] or [EMPTY])]))
 
 
 def _describe(section: dict[str, object]) -> str:
