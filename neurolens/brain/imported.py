@@ -22,6 +22,7 @@ from neurolens.brain.volumes import (
     label_voxels,
     load_image,
     read_mask,
+    read_values,
 )
 from neurolens.errors import InputError, LabelError
 from neurolens.numerics.pickles import read_pickled_mapping
@@ -89,7 +90,7 @@ def read_betas(
     parts = []
     for number, image in enumerate(loaded, start=1):
         check_space(image, loaded[0], f"Image {number}", "the first one")
-        values = np.asarray(image.dataobj, dtype=np.float32)
+        values = read_values(image, f"Image {number}")
         parts.append(np.atleast_2d(values[where].T))
     betas = np.concatenate(parts)
     voxels = label_voxels(where, loaded[0], atlas=atlas, labels=labels, masks=masks, subject=subject)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -227,9 +228,18 @@ def read_mask(mask: ImageLike, reference: Image, what: str) -> Mask:
     return np.asarray((values != 0) & ~np.isnan(values))
 
 
+def read_values(image: Image, what: str) -> NDArray[np.float32]:
+    """Return all values of an image; InputError where its file is cut short or damaged."""
+    try:
+        return np.asarray(image.dataobj, dtype=np.float32)
+    except (EOFError, OSError, ValueError, zlib.error) as error:
+        name = image.get_filename() or "an image in memory"
+        raise InputError(f"{what}, {name}, can't be read to its end ({error}). Copy it again.") from error
+
+
 def read_volume(image: Image, what: str) -> NDArray[np.float32]:
     """Return the values of an image of one volume, shape (x, y, z)."""
-    values = np.asarray(image.dataobj, dtype=np.float32)
+    values = read_values(image, what)
     if values.ndim == 4 and values.shape[3] == 1:
         values = values[..., 0]
     if values.ndim != 3:
@@ -325,7 +335,7 @@ def _read_run(image: Image, where: Mask, what: str) -> NDArray[np.float32]:
             f"{what} has shape {image.shape}: {volumes} volume. A run is a series of at least 2 volumes; a map "
             "of betas is read by read_betas."
         )
-    values: NDArray[np.float32] = np.asarray(image.dataobj, dtype=np.float32)[where]
+    values = read_values(image, what)[where]
     return np.ascontiguousarray(values.T)
 
 

@@ -200,3 +200,14 @@ def test_scores_of_an_encoding_model_return_to_the_image(mask):
     assert np.unravel_index(np.nanargmax(image.get_fdata()), SHAPE) == (2, 1, 0)
     assert np.nanmax(image.get_fdata()) > 0.95
     assert brain.to_nifti(scores.score.transpose("fold", "neuroid"), like=betas).shape == (*SHAPE, 5)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_a_file_that_is_cut_short_is_named(tmp_path, suffix):
+    path = tmp_path / f"läuf 1{suffix}"
+    values = np.random.default_rng(0).normal(size=(5, 6, 4, 30)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(values, np.diag([3, 3, 3, 1])), path)
+    with path.open("r+b") as file:
+        file.truncate(2000)
+    with pytest.raises(InputError, match=r"läuf 1.*can't be read to its end"):
+        brain.read_bold(path, repetition_time=2.0)
