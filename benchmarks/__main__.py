@@ -18,6 +18,8 @@ SECTIONS = {
     "brain": {},
     "comparison": {},
     "explorer": {},
+    "scaling": {},
+    "shares": {},
 }
 
 

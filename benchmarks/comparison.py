@@ -13,11 +13,14 @@ import numpy as np
 import xarray as xr
 
 import neurolens as nl
+from benchmarks.measuring import Row, Timing, read_peak_memory, save
 
 N_STIMULI, N_OPS, N_SUBJECTS, LIMIT = 92, 250, 4, 120.0
+COMMAND = "python -m benchmarks.comparison"
 
 
 def draw(rng: np.random.Generator, *sizes: int) -> xr.DataArray:
+    """Patterns without structure: units, or subjects and units."""
     dims = ("subject", "stimulus", "unit")[-len(sizes) - 1 :] if len(sizes) == 2 else ("stimulus", "unit")
     shape = (*sizes[:-1], N_STIMULI, sizes[-1])
     coords = {"stimulus": [f"image{i}" for i in range(N_STIMULI)]}
@@ -27,6 +30,7 @@ def draw(rng: np.random.Generator, *sizes: int) -> xr.DataArray:
 
 
 def main() -> None:
+    """Measure one call, and keep its row if it was the whole of it."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--effort", type=float, default=1.0, help="share of 1000 permutations and bootstraps")
     effort = parser.parse_args().effort
@@ -36,12 +40,20 @@ def main() -> None:
     n = max(1, round(1000 * effort))
     wall, cpu = time.perf_counter(), time.process_time()
     nl.compare(rdms, brain, n_permutations=n, n_bootstraps=n)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    print(
-        f"{N_OPS} operations, 3 regions, {n} permutations, {n} bootstraps: {wall:.1f} s wall, {cpu:.1f} s CPU"
+    timing = Timing(time.perf_counter() - wall, time.process_time() - cpu, 0.0, 1)
+    row = Row(
+        f"profile of {N_OPS} operations, {N_STIMULI} stimuli, 3 regions of {N_SUBJECTS} subjects by RSA, {n} "
+        f"permutations and {n} bootstraps",
+        f"{timing}, peak {read_peak_memory() / 1e6:.0f} MB",
+        "none does it",
+        "",
+        f"< {LIMIT:.0f} s wall",
+        timing.wall < LIMIT,
     )
     if effort == 1:
-        print(f"asked: less than {LIMIT:.0f} s wall; {'met' if wall < LIMIT else 'not met'}")
+        save("comparison", "Comparison with the brain", COMMAND, [row])
+    else:
+        print(row)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,18 @@ from pathlib import Path
 from benchmarks.measuring import RESULTS
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-ORDER = ("tracing", "extraction", "rsa", "encoding", "brain", "comparison", "scaling")
+ORDER = (
+    "tracing",
+    "extraction",
+    "rsa",
+    "rsa_inference",
+    "encoding",
+    "brain",
+    "comparison",
+    "explorer",
+    "scaling",
+    "shares",
+)
 HEAD = """# Benchmarks
 
 Every case and its peer run in one process, in turn, on the same data; times are medians, wall first and then CPU.

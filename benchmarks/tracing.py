@@ -133,7 +133,7 @@ def _torchlens_cost(x: torch.Tensor) -> float:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return _chain(100)(x)
 
-    timings = interleave({"lens": lambda: torchlens.log_forward_pass(Chain(), x)}, n_runs=3)
+    timings = interleave({"lens": lambda: torchlens.trace(Chain(), x)}, n_runs=3)
     return timings["lens"].cpu / 100
 
 
@@ -260,9 +260,7 @@ def _measure_model(name: str, batch_size: int) -> dict[str, float]:
 def _time_torchlens(model: torch.nn.Module, x: torch.Tensor) -> float:
     import torchlens
 
-    timing: Timing = interleave({"lens": lambda: torchlens.log_forward_pass(model, x)}, n_runs=2, n_warmup=0)[
-        "lens"
-    ]
+    timing: Timing = interleave({"lens": lambda: torchlens.trace(model, x)}, n_runs=2, n_warmup=0)["lens"]
     return timing.wall
 
 
