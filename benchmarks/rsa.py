@@ -41,10 +41,11 @@ class Sizes:
     n_few: int = 92
     n_operations: int = 300
     n_many: int = 10_000
+    n_wide: int = 4000
     n_runs_timed: int = 7
 
 
-SMALL = Sizes(100, 2000, 4, 20, 200, 80, 20, 20, 500, 2)
+SMALL = Sizes(100, 2000, 4, 20, 200, 80, 20, 20, 500, 400, 2)
 
 
 def label(values: np.ndarray, *dims: str) -> xr.DataArray:
@@ -201,7 +202,7 @@ def measure_network(small: bool) -> list[Row]:
     sizes = SMALL if small else Sizes()
     return [
         Row(
-            f"{sizes.n_operations} operations x {sizes.n_stimuli} stimuli x {sizes.n_features} features, RDMs and "
+            f"{sizes.n_operations} operations x {sizes.n_stimuli} stimuli x {sizes.n_wide} features, RDMs and "
             "comparison with 3 regions",
             f"{found['seconds']:.3g} s CPU, peak {found['peak'] / MB:.0f} MB",
             "the RDMs alone, float32",
@@ -211,7 +212,7 @@ def measure_network(small: bool) -> list[Row]:
             note="activations are made as they are read; the peak includes libraries",
         ),
         Row(
-            f"{sizes.n_many} stimuli x {sizes.n_features} features, float32, read in parts",
+            f"{sizes.n_many} stimuli x {sizes.n_wide} features, float32, read in parts",
             f"{many['seconds']:.3g} s CPU, peak {many['peak'] / MB:.0f} MB, {many['before'] / MB:.0f} MB of it before",
             "memory= given to patterns, and the RDM in float64 and float32",
             f"{many['budget'] / MB:.0f} MB + {many['result'] / MB:.0f} MB",
@@ -238,7 +239,7 @@ class Network(nl.Activations):
 
     def __getitem__(self, address: str) -> xr.DataArray:
         rng = np.random.default_rng(int(address.removeprefix("layer")))
-        shape = (self.sizes.n_stimuli, self.sizes.n_features)
+        shape = (self.sizes.n_stimuli, self.sizes.n_wide)
         return label(rng.standard_normal(shape, dtype=np.float32), "stimulus", "unit")
 
 
@@ -256,8 +257,8 @@ def run_many(sizes: Sizes) -> dict[str, float]:
     import dask.array as da
 
     state = da.random.RandomState(0)
-    chunks = (max(1, sizes.n_many // 100), sizes.n_features)
-    patterns = state.standard_normal((sizes.n_many, sizes.n_features), chunks=chunks).astype(np.float32)
+    chunks = (max(1, sizes.n_many // 100), sizes.n_wide)
+    patterns = state.standard_normal((sizes.n_many, sizes.n_wide), chunks=chunks).astype(np.float32)
     array = label(patterns, "stimulus", "unit")
     budget = patterns.nbytes // 4
     before, start = read_peak_memory(), time.process_time()
