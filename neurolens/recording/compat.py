@@ -25,11 +25,6 @@ DISPATCHER_CODE: CodeType = handle_torch_function.__code__
 # Names by which a Python function of torch asks whether somebody wants to take over.
 _TAKEOVER_QUESTIONS = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
 
-# Frames that torch puts between a module's call and its forward.
-MODULE_CALL_CODES = frozenset(
-    {torch.nn.Module._wrapped_call_impl.__code__, torch.nn.Module._call_impl.__code__}
-)
-
 
 def never_taken_over(names: dict[str, Any], by_attribute: bool) -> dict[str, Any]:
     """Return a function's globals in which nobody wants to take over.

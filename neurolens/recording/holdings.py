@@ -11,6 +11,8 @@ import torch
 
 from neurolens.recording.events import Site
 
+_PLAIN = frozenset((torch.nn.Parameter, torch.Tensor))
+
 
 class Holdings:
     """The modules and tensors of a model; modules that it makes while it runs are adopted."""
@@ -20,23 +22,32 @@ class Holdings:
         self.paths: dict[int, str] = {}  # id of a module -> its path
         self.twins: dict[str, str] = {}  # further path of a module -> the path it goes by
         self.owned: dict[int, str] = {}  # id of a parameter or buffer -> its name
+        self.held: dict[
+            str, torch.Tensor
+        ] = {}  # plain parameters and buffers by name, until they are entered
         self._adopted: dict[tuple[Any, ...], str] = {}
         if module is not None:
-            self._enter(module)
+            self._enter(module, "", set())
 
-    def _enter(self, model: torch.nn.Module, path: str = "", above: frozenset[int] = frozenset()) -> None:
+    def _enter(self, model: torch.nn.Module, path: str, above: set[int]) -> None:
         """Enter a module and what is below it, in the order of `named_modules` (which takes far longer)."""
-        known = self.paths.setdefault(id(model), path)
+        known, owned = self.paths.setdefault(id(model), path), self.owned
+        prefix = f"{path}." if path else ""
         if known != path:
             self.twins[path] = known
         else:
             for group in (model._parameters, model._buffers):
                 for name, tensor in group.items():
-                    if tensor is not None:
-                        self.owned.setdefault(id(tensor), f"{path}.{name}" if path else name)
-        for name, child in model._modules.items():
-            if child is not None and id(child) not in above:
-                self._enter(child, f"{path}.{name}" if path else name, above | {id(model)})
+                    if tensor is not None and id(tensor) not in owned:
+                        owned[id(tensor)] = full = prefix + name
+                        if type(tensor) in _PLAIN:
+                            self.held[full] = tensor
+        if model._modules:
+            above.add(id(model))
+            for name, child in model._modules.items():
+                if child is not None and id(child) not in above:
+                    self._enter(child, prefix + name, above)
+            above.remove(id(model))
 
     def path_of(self, module: torch.nn.Module, owner: str, site: Site) -> str:
         """Return the path of a module that is called in the module `owner`."""

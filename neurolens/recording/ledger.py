@@ -89,6 +89,21 @@ class Ledger:
                     return self._recheck(tensor, value, scope, site)
         return value
 
+    def enter_parameters(self, scope: Scope) -> None:
+        """Enter what the model holds at once: one after the other is far quicker than each between two kernels.
+
+        Not where keeping is more than a reference: then what is never used would be copied, or watched.
+        """
+        held, event, values = self.holdings.held, new_event(SOURCE, scope, ()), self.values
+        if self.gradients is None and not self.memory.on_cpu:
+            for name, tensor in held.items():
+                try:
+                    value = values[id(tensor)] = self.enter_plain(tensor, event, True)
+                except RuntimeError:  # it has no storage, or no shape
+                    continue
+                value.parameter = name
+        held.clear()
+
     def _enter_orphan(self, tensor: torch.Tensor, scope: Scope, site: Site) -> Value:
         """Enter a tensor that no event made: a parameter, or a source that could not be seen."""
         event = new_event(SOURCE, scope, site)

@@ -112,6 +112,8 @@ class Recorder(TorchFunctionMode):
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Recording:
         """Call the model under this mode."""
         with compat.unobserved():
+            if peek_transform() is None:
+                self.ledger.enter_parameters(self.root)
             inputs = self._record_inputs(args, kwargs)
         complete = True
         out: Any = None

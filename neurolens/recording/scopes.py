@@ -7,10 +7,12 @@ are not recorded the replaced functions do what they always do.
 from __future__ import annotations
 
 import functools
+import gc
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,10 +26,22 @@ _lock = threading.Lock()
 _watchers = 0
 _local = threading.local()
 
-_plain_call: Callable[..., Any] = torch.nn.Module.__call__
 _plain_start: Callable[..., Any] = threading.Thread.start
 _plain_script: Callable[..., Any] = torch.ScriptFunction.__call__
 _plain_set: Callable[..., Any] = torch.Tensor.set_
+_thresholds = gc.get_threshold()
+
+# Modules are called through one function of torch. Its code is exchanged, not the attribute of the class: a class that
+# changes makes Python forget what it knew of it and of all that inherit from it, which costs each trace a millisecond.
+_module_call: FunctionType = torch.nn.Module._wrapped_call_impl  # type: ignore[assignment]
+_module_code = _module_call.__code__
+_plain_call = FunctionType(_module_code, _module_call.__globals__, _module_call.__name__)
+_WATCH = "the function that watches stands here"
+
+
+def _stand_in(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+    watch: Any = "the function that watches stands here"
+    return watch(self, *args, **kwargs)
 
 
 def current_recorder() -> Recorder | None:
@@ -61,19 +75,22 @@ def watch_calls(recorder: Recorder) -> Iterator[None]:
 
 
 def _replace() -> None:
-    global _plain_call, _plain_start
-    _plain_call, _plain_start = torch.nn.Module.__call__, threading.Thread.start
-    torch.nn.Module.__call__ = _watched_call  # type: ignore[method-assign]
+    global _plain_start, _thresholds
+    _plain_start, _thresholds = threading.Thread.start, gc.get_threshold()
+    _module_call.__code__ = _watching_code
     torch.ScriptFunction.__call__ = _watched_script  # type: ignore[method-assign]
     torch.Tensor.set_ = _watched_set  # type: ignore[method-assign,assignment]
     threading.Thread.start = _watched_start  # type: ignore[method-assign]
+    if _thresholds[0]:  # what is recorded lives: looking through it for garbage is in vain
+        gc.set_threshold(max(_thresholds[0], 100_000), *_thresholds[1:])
 
 
 def _put_back() -> None:
-    torch.nn.Module.__call__ = _plain_call  # type: ignore[method-assign]
+    _module_call.__code__ = _module_code
     torch.ScriptFunction.__call__ = _plain_script  # type: ignore[method-assign]
     del torch.Tensor.set_  # it is inherited
     threading.Thread.start = _plain_start  # type: ignore[method-assign]
+    gc.set_threshold(*_thresholds)
 
 
 def _watched_call(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
@@ -81,7 +98,7 @@ def _watched_call(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
     if recorder is None:
         return _plain_call(self, *args, **kwargs)
     # a frame among its own locals would be a circle, and hold the recorder until the garbage collector comes
-    scope = recorder.enter(self, sys._getframe(1), sys._getframe())
+    scope = recorder.enter(self, sys._getframe(2), sys._getframe())
     try:
         if isinstance(self, torch.jit.ScriptModule):
             out = recorder.run_opaque(self, functools.partial(_plain_call, self), args, kwargs)
@@ -91,6 +108,11 @@ def _watched_call(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
     finally:
         recorder.close(scope)
     return out
+
+
+_watching_code = _stand_in.__code__.replace(
+    co_consts=tuple(_watched_call if value == _WATCH else value for value in _stand_in.__code__.co_consts)
+)
 
 
 def _watched_script(self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -279,10 +279,12 @@ def test_errors_of_the_model_are_raised_and_nothing_is_left(images):
         def forward(self, x):
             raise RuntimeError("no luck")
 
-    plain = nn.Module.__call__
+    plain, code, thresholds = nn.Module.__call__, nn.Module.__call__.__code__, gc.get_threshold()
     with pytest.raises(RuntimeError, match="no luck"):
         nl.trace(Broken(), images)
     assert nn.Module.__call__ is plain
+    assert plain.__code__ is code
+    assert gc.get_threshold() == thresholds
     assert torch._C._len_torch_function_stack() == 0
 
 
@@ -368,10 +370,11 @@ def test_interrupted_by_hand():
     def model(x):
         raise KeyboardInterrupt
 
-    plain = nn.Module.__call__
+    plain, code = nn.Module.__call__, nn.Module.__call__.__code__
     with pytest.raises(KeyboardInterrupt):
         nl.trace(model, torch.ones(2))
     assert nn.Module.__call__ is plain
+    assert plain.__code__ is code
     assert torch._C._len_torch_function_stack() == 0
 
 
