@@ -9,14 +9,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from neurolens.errors import InputError, LabelError, check_choice, list_names
+from neurolens.errors import InputError, check_choice, list_names
+from neurolens.plot.thumbnails import choose_colors, draw_strip, group_stimuli, picture_stimuli
 from neurolens.rsa.pairs import check_rdm, other_dims
-from neurolens.schema import STIMULUS
+from neurolens.schema import STIMULUS, STIMULUS_B
+from neurolens.stimuli import Stimuli
 
 Scale = Literal["percentile", "value"]
+BAR, GAP = 0.025, 0.012  # of the side of a matrix: width of category bars, space beside them
 MAX_LABELS = 30  # more stimulus names than this cannot be read on one axis
 
 
@@ -25,22 +29,25 @@ def rdm(
     *,
     by: str | None = None,
     scale: Scale = "percentile",
+    images: Stimuli | None = None,
     title: str | None = None,
     colorbar: bool = True,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw one RDM.
+    """Draw one RDM, with bars for categories and pictures of the stimuli along its edges.
 
     Parameters
     ----------
     rdm
         DataArray (stimulus, stimulus_b). Dims of length 1 besides are dropped.
     by
-        A coord of `stimulus`: stimuli are grouped by it (groups in order of appearance), lines part the
-        groups and their names replace those of the stimuli.
+        A coord of `stimulus`: stimuli are grouped by it (groups in order of appearance). Coloured bars along
+        the edges and lines in the matrix mark the groups; their names replace those of the stimuli.
     scale
         "percentile": each entry's rank among all pairs, 0 to 100, which compares RDMs of different range;
         "value": dissimilarities as they are.
+    images
+        Stimuli, found by their ids: thumbnails along the upper and the left edge.
     title
         Written above; default: the operation, region or subject, if the RDM tells one.
     colorbar
@@ -58,7 +65,7 @@ def rdm(
     InputError
         If there are several RDMs, or the scale is not known.
     LabelError
-        If `by` is no coord of the stimuli.
+        If `by` is no coord of the stimuli, or a stimulus has no image.
 
     Examples
     --------
@@ -70,12 +77,16 @@ def rdm(
     """
     check_choice(scale, ("percentile", "value"), "scale")
     check_rdm(rdm, "rdm")
-    title = _find_title(rdm) if title is None else title
-    rdm = _reduce_to_one(rdm)
-    order, groups = _order_by(rdm, by)
-    square = rdm.values[np.ix_(order, order)].astype(float)
+    title = find_title(rdm) if title is None else title
+    rdm = reduce_to_one(rdm)
+    groups = {} if by is None else group_stimuli(rdm, by)
+    order = np.concatenate(list(groups.values())) if groups else np.arange(rdm.sizes[STIMULUS])
+    rdm = rdm.isel({STIMULUS: order, STIMULUS_B: order})
+    square = rdm.values.astype(float)
     if ax is None:
-        ax = plt.figure(figsize=(5.2, 4.6), layout="constrained").add_subplot()
+        ax = plt.figure(
+            figsize=(5.2, 4.6) if images is None else (7.4, 6.6), layout="constrained"
+        ).add_subplot()
     colors = plt.get_cmap("viridis").with_extremes(bad="0.85")
     if scale == "percentile":
         image = ax.imshow(_to_percentile(square), cmap=colors, interpolation="nearest", vmin=0, vmax=100)
@@ -85,11 +96,14 @@ def rdm(
         label = str(rdm.attrs.get("long_name", "dissimilarity"))
         text = f"{label} (percentile)" if scale == "percentile" else label
         ax.figure.colorbar(image, ax=ax, label=text, shrink=0.85)
-    ax.set_title(title, fontsize=10)
+    sizes = {name: len(members) for name, members in groups.items()}
+    _mark_edges(ax, sizes, [] if images is None else picture_stimuli(rdm, images), title)
     if groups:
-        _mark_groups(ax, groups)
-    else:
+        _name_groups(ax, sizes, on_y=images is None)
+    elif images is None:
         _mark_stimuli(ax, rdm[STIMULUS].values.tolist())
+    else:
+        ax.set(xticks=[], yticks=[], xlabel=f"{len(square)} stimuli")
     return ax
 
 
@@ -127,7 +141,7 @@ def rdms(
     if not rdms:
         raise InputError("rdms is empty; give at least one: {name: rdm}.")
     n = len(rdms)
-    figure, axes = plt.subplots(1, n, figsize=(3.4 * n + 1.2, 4.0), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(1, n, figsize=(2.7 * n + 1.0, 3.3), layout="constrained", squeeze=False)
     panels = [
         rdm(one, by=by, scale=scale, title=name, colorbar=scale == "value", ax=ax)
         for (name, one), ax in zip(rdms.items(), axes[0], strict=True)
@@ -140,7 +154,8 @@ def rdms(
     return panels
 
 
-def _reduce_to_one(rdm: xr.DataArray) -> xr.DataArray:
+def reduce_to_one(rdm: xr.DataArray) -> xr.DataArray:
+    """Drop dims of length 1; several RDMs are an error that says how to choose."""
     several = [dim for dim in other_dims(rdm) if rdm.sizes[dim] > 1]
     if several:
         raise InputError(
@@ -150,7 +165,8 @@ def _reduce_to_one(rdm: xr.DataArray) -> xr.DataArray:
     return rdm.squeeze(other_dims(rdm), drop=True)
 
 
-def _find_title(rdm: xr.DataArray) -> str:
+def find_title(rdm: xr.DataArray) -> str:
+    """Say whose RDM this is, as far as its labels tell."""
     names = [
         str(rdm[dim].values.item()) for dim in ("model", "op", "region", "subject") if _is_single(rdm, dim)
     ]
@@ -173,30 +189,42 @@ def _to_percentile(square: NDArray[Any]) -> NDArray[Any]:
     return out
 
 
-def _order_by(rdm: xr.DataArray, by: str | None) -> tuple[NDArray[np.intp], list[tuple[str, int]]]:
-    """Return the order of stimuli, and name and size of each group (none without `by`)."""
-    n_stimuli = rdm.sizes[STIMULUS]
-    if by is None:
-        return np.arange(n_stimuli), []
-    columns = [str(name) for name, coord in rdm.coords.items() if coord.dims == (STIMULUS,)]
-    if by not in columns:
-        raise LabelError(f"by={by!r} is no coord of the stimuli; there are {list_names(columns)}.")
-    labels = rdm[by].values.astype(str)
-    names = list(dict.fromkeys(labels.tolist()))
-    members = [np.flatnonzero(labels == name) for name in names]
-    return np.concatenate(members), [(name, len(m)) for name, m in zip(names, members, strict=True)]
+def _mark_edges(ax: Axes, groups: dict[str, int], pictures: list[NDArray[np.uint8]], title: str) -> None:
+    """Put bars of categories, then thumbnails, then the title around a matrix."""
+    reach = 0.0
+    if groups:
+        edges = np.r_[0, np.cumsum(list(groups.values()))] - 0.5
+        for edge in edges[1:-1]:
+            ax.axhline(edge, color="white", linewidth=0.8)
+            ax.axvline(edge, color="white", linewidth=0.8)
+        _draw_bars(ax, edges)
+        reach = GAP + BAR
+    if pictures:
+        reach += GAP
+        draw_strip(ax, pictures, reach, "left")
+        reach = draw_strip(ax, pictures, reach, "top")
+    ax.set_title(title, fontsize=10, y=1 + reach)
 
 
-def _mark_groups(ax: Axes, groups: list[tuple[str, int]]) -> None:
-    edges = np.r_[0, np.cumsum([size for _, size in groups])] - 0.5
-    for edge in edges[1:-1]:
-        ax.axhline(edge, color="white", linewidth=0.8)
-        ax.axvline(edge, color="white", linewidth=0.8)
+def _draw_bars(ax: Axes, edges: NDArray[Any]) -> None:
+    for low, high, color in zip(edges[:-1], edges[1:], choose_colors(len(edges) - 1), strict=True):
+        for start, size, transform in (
+            ((low, 1 + GAP), (high - low, BAR), ax.get_xaxis_transform()),
+            ((-GAP - BAR, low), (BAR, high - low), ax.get_yaxis_transform()),
+        ):
+            ax.add_patch(
+                Rectangle(start, *size, color=color, transform=transform, clip_on=False, linewidth=0)
+            )
+
+
+def _name_groups(ax: Axes, groups: dict[str, int], *, on_y: bool) -> None:
+    edges = np.r_[0, np.cumsum(list(groups.values()))] - 0.5
     centres = (edges[1:] + edges[:-1]) / 2
-    names = [name for name, _ in groups]
+    names = list(groups)
     ax.set_xticks(centres, names, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
-    ax.set_yticks(centres, names, fontsize=8)
-    ax.tick_params(length=0)
+    ax.set_yticks(centres if on_y else [], names if on_y else [], fontsize=8)
+    ax.tick_params(axis="x", length=0)
+    ax.tick_params(axis="y", length=0, pad=14)  # beside the bars
 
 
 def _mark_stimuli(ax: Axes, ids: list[Any]) -> None:

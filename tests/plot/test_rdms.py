@@ -9,6 +9,7 @@ from scipy.spatial.distance import pdist, squareform
 from scipy.stats import rankdata
 
 import neurolens as nl
+from neurolens.datasets.kriegeskorte92 import load_kriegeskorte92
 from neurolens.errors import InputError, LabelError
 
 mpl.use("Agg")
@@ -89,3 +90,50 @@ def test_side_by_side_each_has_its_name_and_values(scale):
     axes[0].figure.canvas.draw()
     with pytest.raises(InputError, match="empty"):
         nl.plot.rdms({})
+
+
+def photograph(n_stimuli=6, reverse=False):
+    """Pictures of which the red channel tells the number."""
+    pixels = np.zeros((n_stimuli, 8, 8, 3), dtype=np.uint8)
+    pixels[..., 0] = 10 * np.arange(n_stimuli)[:, None, None]
+    ids = [f"im{i}" for i in range(n_stimuli)]
+    order = list(range(n_stimuli))[:: -1 if reverse else 1]
+    return nl.Stimuli.from_array(pixels[order], ids=[ids[i] for i in order])
+
+
+def strips(ax):
+    return {strip.get_label().split()[-1]: strip for strip in ax.child_axes}
+
+
+def test_thumbnails_stand_at_the_rows_and_columns_of_their_stimuli():
+    ax = nl.plot.rdm(draw(), by="kind", images=photograph(reverse=True))
+    order = [0, 2, 4, 1, 3, 5]
+    for side, extent in (("top", slice(0, 2)), ("left", slice(2, 4))):
+        images = strips(ax)[side].images
+        assert [int(image.get_array()[0, 0, 0]) // 10 for image in images] == order
+        np.testing.assert_allclose([np.mean(image.get_extent()[extent]) for image in images], range(6))
+    with pytest.raises(LabelError, match="no picture of the stimuli 'im5'"):
+        nl.plot.rdm(draw(), images=photograph(5))
+
+
+def test_bars_have_the_length_of_their_groups():
+    bars = nl.plot.rdm(draw(7), by="kind").patches
+    assert [bar.get_width() for bar in bars[::2]] == [4, 3]
+    assert [bar.get_height() for bar in bars[1::2]] == [4, 3]
+    assert bars[0].get_facecolor() == bars[1].get_facecolor() != bars[2].get_facecolor()
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("by", ["category", None])
+def test_nothing_around_a_real_rdm_overlaps(real_data, by):
+    stimuli, brain = load_kriegeskorte92(real_data / "kriegeskorte92")
+    ax = nl.plot.rdm(brain["human_IT_mean"]["rdm"], by=by, images=stimuli, title="human IT")
+    figure = ax.figure
+    figure.canvas.draw()
+    boxes = [strip.get_window_extent() for strip in ax.child_axes]
+    boxes += [ax.get_window_extent(), ax.title.get_window_extent(), figure.axes[-1].get_window_extent()]
+    boxes += [text.get_window_extent() for text in ax.get_xticklabels()]
+    for i, one in enumerate(boxes[:5]):
+        assert not any(one.padded(-1).overlaps(other.padded(-1)) for other in boxes[i + 1 : 5])
+    assert all(figure.bbox.padded(1).contains(*box.min) for box in boxes)
+    assert all(figure.bbox.padded(1).contains(*box.max) for box in boxes)
