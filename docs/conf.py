@@ -50,6 +50,9 @@ nb_execution_mode = (
 
 default_role = "code"  # names in docstrings stand in single backticks
 
+nb_code_prompt_show = "Show the {type}"
+nb_code_prompt_hide = "Hide the {type}"
+
 autosummary_generate = True
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
@@ -87,6 +90,9 @@ def gather_tutorials(source: Path, target: Path) -> None:
             path for path in source.rglob(f"{script.stem}.ipynb") if ".ipynb_checkpoints" not in path.parts
         ]
         notebook = jupytext.read(exported[0] if exported else script)
+        for cell in notebook.cells:
+            if {"check", "solution"} & set(cell.metadata.get("tags", [])):  # folded, as in the notebook
+                cell.metadata["tags"].append("hide-input")
         notebook.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
         jupytext.write(notebook, target / f"{script.stem}.ipynb")
 

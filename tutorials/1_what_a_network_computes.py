@@ -132,7 +132,11 @@ print(branch.source.text, "->", branch.taken, "decided by", branch.decided_by)
 operation = trace["add"]
 print("code:    ", operation.source.text)
 print("parents: ", [parent.address for parent in operation.passes[0].parents])
-print("depth:   ", round(operation.depth, 2), "(0 is the input, 1 the end of the longest path)")
+print(
+    "depth:   ",
+    round(operation.depth, 2),
+    "(0 is the input, 1 the end of the longest path)",
+)
 
 # %% [markdown]
 # ## Is it all true?
@@ -152,7 +156,9 @@ print(report)
 # the activation is exactly zero.
 
 # %%
-zeros = {address: float((array == 0).mean()) for address, array in trace.activations.items()}
+zeros = {
+    address: float((array == 0).mean()) for address, array in trace.activations.items()
+}
 print(max(zeros, key=zeros.get), "is the sparsest")
 trace.draw("graph.svg", color=zeros, label="share of zeros")
 SVG("graph.svg")
@@ -172,7 +178,9 @@ n_once = ...
 check(
     n_once,
     {
-        "Count operations, not passes: three operations ran in the loop.": lambda n: n != len(trace.steps),
+        "Count operations, not passes: three operations ran in the loop.": lambda n: (
+            n != len(trace.steps)
+        ),
         "Leave out those that ran four times.": lambda n: n < len(trace),
         "Ask every operation for its n_passes.": lambda n: n == len(trace) - 3,
     },
@@ -196,13 +204,21 @@ check(
         "The input is given, not computed.": lambda address: address != "input",
         "Another operation has more: the passes of a loop count, too.": lambda address: (
             trace.activations[address].size
-            == max(array.size for name, array in trace.activations.items() if name != "input")
+            == max(
+                array.size
+                for name, array in trace.activations.items()
+                if name != "input"
+            )
         ),
     },
 )
 
 # %% tags=["solution"]
-sizes = {address: array.size for address, array in trace.activations.items() if address != "input"}
+sizes = {
+    address: array.size
+    for address, array in trace.activations.items()
+    if address != "input"
+}
 largest = max(sizes, key=sizes.get)
 
 # %% [markdown]
@@ -221,13 +237,18 @@ class Stopping(Settling):
 check(
     Stopping,
     {
-        "forward has to return what the readout gives.": lambda kind: kind().eval()(images).shape == (6, 4),
-        "A tanh in a loop has several passes.": lambda kind: trace_quietly(kind)["tanh"].n_passes > 1,
+        "forward has to return what the readout gives.": lambda kind: (
+            kind().eval()(images).shape == (6, 4)
+        ),
+        "A tanh in a loop has several passes.": lambda kind: (
+            trace_quietly(kind)["tanh"].n_passes > 1
+        ),
         "It has to stop before ten steps on these images.": lambda kind: (
             trace_quietly(kind)["tanh"].n_passes < 10
         ),
         "The state decides: no comparison (<, >) of the state was recorded.": lambda kind: (
-            {"lt", "le", "gt", "ge"} & {address.split("_")[0] for address in trace_quietly(kind)}
+            {"lt", "le", "gt", "ge"}
+            & {address.split("_")[0] for address in trace_quietly(kind)}
         ),
     },
 )

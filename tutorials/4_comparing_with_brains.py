@@ -55,7 +55,11 @@ animate = subjects.animate.values
 
 def label_rdm(values):
     """Label a square matrix of distances."""
-    return subjects.isel(subject=0, drop=True).copy(data=np.asarray(values, dtype=float)).drop_attrs()
+    return (
+        subjects.isel(subject=0, drop=True)
+        .copy(data=np.asarray(values, dtype=float))
+        .drop_attrs()
+    )
 
 
 grey = [
@@ -76,11 +80,16 @@ _ = nl.plot.rdms(models, by="category")
 # the subject included it is too high (upper bound), with the subject left out too low (lower bound).
 
 # %%
-scores = {name: nl.compare_rdms(rdm, subjects, method="spearman") for name, rdm in models.items()}
+scores = {
+    name: nl.compare_rdms(rdm, subjects, method="spearman")
+    for name, rdm in models.items()
+}
 ceiling = nl.rsa.noise_ceiling(subjects, method="spearman")
 for name, score in scores.items():
     print(f"{name:>9}: {float(score.mean()):.2f}   subjects {score.values.round(2)}")
-print(f"  ceiling: {float(ceiling.ceiling_low):.2f} to {float(ceiling.ceiling_high):.2f}")
+print(
+    f"  ceiling: {float(ceiling.ceiling_low):.2f} to {float(ceiling.ceiling_high):.2f}"
+)
 
 # %% [markdown]
 # ### The wrong pair
@@ -103,12 +112,20 @@ ax.axhspan(
     label="ceiling of the mean over subjects",
 )
 ax.bar(
-    ["right: mean over\nsubjects", "wrong: against\nthe mean RDM", "wrong: the mean RDM\nagainst itself"],
+    [
+        "right: mean over\nsubjects",
+        "wrong: against\nthe mean RDM",
+        "wrong: the mean RDM\nagainst itself",
+    ],
     [right, against_mean, perfect],
     color=["#0072b2", "#d55e00", "#d55e00"],
     width=0.5,
 )
-ax.set(ylabel="similarity (Spearman's rho)", title="model: category + animate", ylim=(0, 1.3))
+ax.set(
+    ylabel="similarity (Spearman's rho)",
+    title="model: category + animate",
+    ylim=(0, 1.3),
+)
 _ = ax.legend(frameon=False, fontsize=8, loc="upper left")
 # %% [markdown]
 # ## Which rank measure?
@@ -121,12 +138,18 @@ _ = ax.legend(frameon=False, fontsize=8, loc="upper left")
 rng = np.random.default_rng(0)
 truth = label_rdm(squareform(pdist(rng.normal(size=(len(category), 6)))))
 upper = truth.values[np.triu_indices(len(category), 1)]
-detailed = label_rdm(squareform(upper + 0.62 * upper.std() * rng.normal(size=len(upper))))
+detailed = label_rdm(
+    squareform(upper + 0.62 * upper.std() * rng.normal(size=len(upper)))
+)
 lazy = label_rdm(squareform((upper > np.median(upper)).astype(float)))
 for method in ("kendall-tau-b", "spearman", "kendall-tau-a", "rho-a"):
-    values = [float(nl.compare_rdms(rdm, truth, method=method)) for rdm in (detailed, lazy)]
+    values = [
+        float(nl.compare_rdms(rdm, truth, method=method)) for rdm in (detailed, lazy)
+    ]
     winner = "detailed" if values[0] > values[1] else "lazy"
-    print(f"{method:>14}: detailed {values[0]:.2f}, lazy {values[1]:.2f} -> {winner} wins")
+    print(
+        f"{method:>14}: detailed {values[0]:.2f}, lazy {values[1]:.2f} -> {winner} wins"
+    )
 
 # %% [markdown]
 # `rho-a`, the default here, is the Spearman correlation expected when ties are broken at random: who does not commit
@@ -139,8 +162,12 @@ for method in ("kendall-tau-b", "spearman", "kendall-tau-a", "rho-a"):
 # exchanged under "the model has nothing to do with the brain" are *labels of stimuli*, rows and columns together.
 
 # %%
-result = nl.rsa.infer(models, subjects, method="rho-a", n_permutations=1000, n_bootstraps=200, seed=0)
-print(result[["score", "ci_low", "ci_high", "p", "p_corrected"]].to_dataframe().round(3))
+result = nl.rsa.infer(
+    models, subjects, method="rho-a", n_permutations=1000, n_bootstraps=200, seed=0
+)
+print(
+    result[["score", "ci_low", "ci_high", "p", "p_corrected"]].to_dataframe().round(3)
+)
 print("intervals generalise to:", result.attrs["generalises_to"])
 
 # %% [markdown]
@@ -158,14 +185,19 @@ def draw_experiment(rng, n_stimuli=20, n_subjects=10):
     model = stats.rankdata(pdist(rng.normal(size=(n_stimuli, 3))))
     brain = pdist(rng.normal(size=(n_stimuli, 3)))
     noisy = brain + 3 * brain.std() * rng.normal(size=(n_subjects, len(brain)))
-    return np.array([np.corrcoef(model, stats.rankdata(subject))[0, 1] for subject in noisy])
+    return np.array(
+        [np.corrcoef(model, stats.rankdata(subject))[0, 1] for subject in noisy]
+    )
 
 
 def reject_rate(n_experiments=400, **sizes):
     """Return how often the t test over subjects finds something, one-sided at .05."""
     rng = np.random.default_rng(0)
     found = [
-        stats.ttest_1samp(draw_experiment(rng, **sizes), 0, alternative="greater").pvalue < 0.05
+        stats.ttest_1samp(
+            draw_experiment(rng, **sizes), 0, alternative="greater"
+        ).pvalue
+        < 0.05
         for _ in range(n_experiments)
     ]
     return float(np.mean(found))
@@ -188,9 +220,22 @@ for _ in range(60):
     dims = ("stimulus", "stimulus_b")
     model = xr.DataArray(squareform(pdist(rng.normal(size=(20, 3)))), coords, dims)
     brain = pdist(rng.normal(size=(20, 3)))
-    noisy = np.stack([squareform(brain + 3 * brain.std() * rng.normal(size=len(brain))) for _ in range(10)])
-    measured = xr.DataArray(abs(noisy), coords | {"subject": range(10)}, ("subject", *dims))
-    tested = nl.rsa.infer({"model": model}, measured, n_permutations=199, n_bootstraps=0, resample="subject")
+    noisy = np.stack(
+        [
+            squareform(brain + 3 * brain.std() * rng.normal(size=len(brain)))
+            for _ in range(10)
+        ]
+    )
+    measured = xr.DataArray(
+        abs(noisy), coords | {"subject": range(10)}, ("subject", *dims)
+    )
+    tested = nl.rsa.infer(
+        {"model": model},
+        measured,
+        n_permutations=199,
+        n_bootstraps=0,
+        resample="subject",
+    )
     p_values.append(float(tested.p.squeeze()))
 permuted_rate = float(np.mean(np.array(p_values) < 0.05))
 print(f"permutation of labels: {permuted_rate:.0%} of 60 experiments")
@@ -206,7 +251,9 @@ print(f"permutation of labels: {permuted_rate:.0%} of 60 experiments")
 low = ...
 
 # %% tags=["check"]
-with_self = float(nl.compare_rdms(subjects.isel(subject=0, drop=True), mean_rdm, method="spearman"))
+with_self = float(
+    nl.compare_rdms(subjects.isel(subject=0, drop=True), mean_rdm, method="spearman")
+)
 check(
     low,
     {
@@ -222,7 +269,9 @@ check(
 
 # %% tags=["solution"]
 others = subjects.isel(subject=slice(1, None)).mean("subject")
-low = float(nl.compare_rdms(subjects.isel(subject=0, drop=True), others, method="spearman"))
+low = float(
+    nl.compare_rdms(subjects.isel(subject=0, drop=True), others, method="spearman")
+)
 
 # %% [markdown]
 # **2.** More data cures most ills. Does it cure the wrong t test? Give the rate of false discoveries with 40
@@ -237,7 +286,9 @@ check(
     {
         "Give a share between 0 and 1: call reject_rate.": lambda value: 0 < value < 1,
         "That is the rate with 10 subjects.": lambda value: value != rate,
-        "Use n_subjects=40 and leave the rest.": lambda value: np.isclose(value, reject_rate(n_subjects=40)),
+        "Use n_subjects=40 and leave the rest.": lambda value: np.isclose(
+            value, reject_rate(n_subjects=40)
+        ),
     },
 )
 
@@ -254,22 +305,30 @@ partial = ...
 
 # %% tags=["check"]
 kept = float(
-    nl.compare_rdms(models["category"], subjects, method="spearman", control=models["animate"]).mean()
+    nl.compare_rdms(
+        models["category"], subjects, method="spearman", control=models["animate"]
+    ).mean()
 )
 check(
     partial,
     {
-        "Average over subjects, and give one number.": lambda value: np.ndim(value) == 0,
+        "Average over subjects, and give one number.": lambda value: (
+            np.ndim(value) == 0
+        ),
         "That is the score without control.": lambda value: (
             abs(float(value) - float(scores["category"].mean())) > 1e-6
         ),
-        "Model: category; control: animate; method: spearman.": lambda value: abs(float(value) - kept) < 1e-6,
+        "Model: category; control: animate; method: spearman.": lambda value: (
+            abs(float(value) - kept) < 1e-6
+        ),
     },
 )
 
 # %% tags=["solution"]
 partial = float(
-    nl.compare_rdms(models["category"], subjects, method="spearman", control=models["animate"]).mean()
+    nl.compare_rdms(
+        models["category"], subjects, method="spearman", control=models["animate"]
+    ).mean()
 )
 
 # %% [markdown]

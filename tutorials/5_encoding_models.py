@@ -65,9 +65,17 @@ print(scores["early"].score.dims, dict(scores["early"].score.sizes))
 
 # %%
 figure, ax = plt.subplots(figsize=(5.5, 3), layout="constrained")
-for (name, result), color, marker in zip(scores.items(), ("#0072b2", "#d55e00"), "os", strict=True):
+for (name, result), color, marker in zip(
+    scores.items(), ("#0072b2", "#d55e00"), "os", strict=True
+):
     r = result.score.mean("fold")
-    ax.plot(result.op, r.median("neuroid"), color=color, marker=marker, label=f"simulated {name} region")
+    ax.plot(
+        result.op,
+        r.median("neuroid"),
+        color=color,
+        marker=marker,
+        label=f"simulated {name} region",
+    )
     low, high = r.quantile([0.25, 0.75], "neuroid").values
     ax.fill_between(result.op, low, high, color=color, alpha=0.2)
 ax.set(xlabel="operation", ylabel="held-out Pearson r\n(median, quartiles of voxels)")
@@ -84,22 +92,29 @@ rng = np.random.default_rng(0)
 ids = [f"picture {i:02d}" for i in range(60)]
 evoked = rng.normal(size=(60, 40))
 trials = nl.brain.responses(evoked + rng.normal(size=(4, 60, 40)), stimulus=ids)
-noise_features = xr.DataArray(rng.normal(size=(60, 300)), {"stimulus": ids}, ("stimulus", "unit"))
+noise_features = xr.DataArray(
+    rng.normal(size=(60, 300)), {"stimulus": ids}, ("stimulus", "unit")
+)
 
 picture = np.repeat(ids, 4)
-names = [f"{name}, trial {k}" for name, k in zip(picture, np.tile(range(4), 60), strict=True)]
+names = [
+    f"{name}, trial {k}" for name, k in zip(picture, np.tile(range(4), 60), strict=True)
+]
 coords = {"stimulus": names, "picture": ("stimulus", picture)}
 flat = nl.brain.responses(
     trials.transpose("stimulus", "repetition", "neuroid").values.reshape(240, 40),
     stimulus=coords,
 )
-flat_features = xr.DataArray(np.repeat(noise_features.values, 4, axis=0), coords, ("stimulus", "unit"))
+flat_features = xr.DataArray(
+    np.repeat(noise_features.values, 4, axis=0), coords, ("stimulus", "unit")
+)
 
 
 def score_noise(**options):
     """Return the mean held-out r of features that know nothing."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on noise, penalties run to the edge of the grid, and say so
+        # on noise, penalties run to the edge of the grid, and say so
+        warnings.simplefilter("ignore")
         result = nl.encode(flat_features, flat, cv=5, seed=0, progress=False, **options)
     return float(result.score.mean())
 
@@ -120,7 +135,9 @@ print(f"trials of a picture kept together: r = {score_noise(groups='picture'):.2
 # is cross-validated "properly".
 
 # %%
-many = xr.DataArray(rng.normal(size=(60, 2000)), {"stimulus": ids}, ("stimulus", "unit"))
+many = xr.DataArray(
+    rng.normal(size=(60, 2000)), {"stimulus": ids}, ("stimulus", "unit")
+)
 voxel = nl.brain.responses(rng.normal(size=(60, 1)), stimulus=ids)
 
 
@@ -128,7 +145,11 @@ def score_selected(source, regressor):
     """Return the mean held-out r for the one voxel."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return float(nl.encode(source, voxel, model=regressor, cv=5, seed=0, progress=False).score.mean())
+        return float(
+            nl.encode(
+                source, voxel, model=regressor, cv=5, seed=0, progress=False
+            ).score.mean()
+        )
 
 
 best_ten = f_regression(many.values, voxel.values[:, 0])[0].argsort()[-10:]
@@ -159,26 +180,52 @@ print(f"chosen inside each fold:                  r = {inside:.2f}")
 
 # %%
 true_features = xr.DataArray(
-    rng.normal(size=(200, 5)), {"stimulus": [f"p{i}" for i in range(200)]}, ("stimulus", "unit")
+    rng.normal(size=(200, 5)),
+    {"stimulus": [f"p{i}" for i in range(200)]},
+    ("stimulus", "unit"),
 )
 signal = true_features.values @ rng.normal(size=(5, 50)) / np.sqrt(5)
 signal /= signal.std(0)
 measured = nl.brain.responses(
-    signal + 2 * rng.normal(size=(8, 200, 50)), stimulus=true_features.stimulus.values.tolist()
+    signal + 2 * rng.normal(size=(8, 200, 50)),
+    stimulus=true_features.stimulus.values.tolist(),
 )
-result = nl.encode(true_features, measured, score="r2", model=nl.Ridge(alphas=1e-3), seed=0, progress=False)
+result = nl.encode(
+    true_features,
+    measured,
+    score="r2",
+    model=nl.Ridge(alphas=1e-3),
+    seed=0,
+    progress=False,
+)
 r2 = result.score.mean("fold")  # of the mean over 8 trials: encode averages repetitions
 of_mean = nl.brain.noise_ceiling(measured)
 of_trial = nl.brain.noise_ceiling(measured, n_averaged=1)
 
 figure, ax = plt.subplots(figsize=(5.5, 3.2), layout="constrained")
 ax.plot([0, 1], [0, 1], color="0.6", linewidth=1)
-ax.scatter(of_mean, r2, color="#0072b2", s=14, label="ceiling of the mean of 8 trials (right)")
-ax.scatter(of_trial, r2, color="#d55e00", s=14, marker="s", label="ceiling of one trial (wrong)")
-ax.set(xlabel="ceiling (r²)", ylabel="held-out r² of the true model", xlim=(0, 1), ylim=(0, 1))
+ax.scatter(
+    of_mean, r2, color="#0072b2", s=14, label="ceiling of the mean of 8 trials (right)"
+)
+ax.scatter(
+    of_trial,
+    r2,
+    color="#d55e00",
+    s=14,
+    marker="s",
+    label="ceiling of one trial (wrong)",
+)
+ax.set(
+    xlabel="ceiling (r²)",
+    ylabel="held-out r² of the true model",
+    xlim=(0, 1),
+    ylim=(0, 1),
+)
 _ = ax.legend(frameon=False, fontsize=8, loc="upper left")
 # %%
-print(f"share of the ceiling reached by the true model: {float((r2 / of_mean).median()):.2f} (right)")
+print(
+    f"share of the ceiling reached by the true model: {float((r2 / of_mean).median()):.2f} (right)"
+)
 print(
     f"with the single-trial ceiling:                   {float((r2 / of_trial).median()):.2f} (more than all there is)"
 )
@@ -199,10 +246,14 @@ print(
 pure = nl.brain.responses(rng.normal(size=(60, 300)), stimulus=ids)
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    noise_result = nl.encode(noise_features, pure, cv=10, seed=0, predictions=True, progress=False)
+    noise_result = nl.encode(
+        noise_features, pure, cv=10, seed=0, predictions=True, progress=False
+    )
 within = noise_result.score.mean("fold")
 pooled = xr.corr(noise_result.prediction, noise_result.observed, dim="stimulus")
-print(f"within folds: {float(within.mean()):+.3f}; pooled over folds: {float(pooled.mean()):+.3f}")
+print(
+    f"within folds: {float(within.mean()):+.3f}; pooled over folds: {float(pooled.mean()):+.3f}"
+)
 
 # %% [markdown]
 # With one picture in each fold there is nothing but pooling. neurolens refuses:
@@ -227,7 +278,9 @@ medians = scores["late"].score.mean("fold").median("neuroid")
 check(
     best,
     {
-        "Give one of the addresses in scores['late'].op.": lambda op: op in scores["late"].op.values,
+        "Give one of the addresses in scores['late'].op.": lambda op: (
+            op in scores["late"].op.values
+        ),
         "Mean over folds, then median over neuroids, then idxmax over op.": lambda op: (
             op == medians.idxmax("op").item()
         ),
@@ -289,7 +342,11 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     leak_3000 = float(
         nl.encode(
-            xr.DataArray(wide, coords, ("stimulus", "unit")), flat, cv=5, seed=0, progress=False
+            xr.DataArray(wide, coords, ("stimulus", "unit")),
+            flat,
+            cv=5,
+            seed=0,
+            progress=False,
         ).score.mean()
     )
 

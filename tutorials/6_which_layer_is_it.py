@@ -52,7 +52,13 @@ print(data.card.title, "->", list(brain))
 # An *untrained twin* is the same architecture with random weights. Whatever it explains needs no learning.
 
 # %%
-OPS = ["conv_stem", *(f"blocks.{i}" for i in range(7)), "conv_head", "global_pool", "classifier"]
+OPS = [
+    "conv_stem",
+    *(f"blocks.{i}" for i in range(7)),
+    "conv_head",
+    "global_pool",
+    "classifier",
+]
 
 
 def compute_rdms(**options):
@@ -106,7 +112,9 @@ target = brain[HIGH]
 ids = target.stimulus.values.tolist()
 nothing = nl.rdm(
     {
-        f"op {i}": xr.DataArray(rng.normal(size=(len(ids), 4)), {"stimulus": ids}, ("stimulus", "unit"))
+        f"op {i}": xr.DataArray(
+            rng.normal(size=(len(ids), 4)), {"stimulus": ids}, ("stimulus", "unit")
+        )
         for i in range(100)
     }
 )
@@ -133,8 +141,12 @@ def split_choice(rdms, n_splits=20):
 
 
 dipped = split_choice(nothing)
-print(f"operations that know nothing: chosen at {np.mean([row[1] for row in dipped]):.3f},")
-print(f"the same on other stimuli:              {np.mean([row[2] for row in dipped]):+.3f}")
+print(
+    f"operations that know nothing: chosen at {np.mean([row[1] for row in dipped]):.3f},"
+)
+print(
+    f"the same on other stimuli:              {np.mean([row[2] for row in dipped]):+.3f}"
+)
 
 # %% [markdown]
 # Now the network. What is reported is the score on the half that did not choose, and *how often* each operation was
@@ -143,8 +155,15 @@ print(f"the same on other stimuli:              {np.mean([row[2] for row in dipp
 # %%
 real_rows = split_choice(rdms)
 names, counts = np.unique([row[0] for row in real_rows], return_counts=True)
-print({str(name): f"{count / len(real_rows):.0%}" for name, count in zip(names, counts, strict=True)})
-print(f"score on stimuli that did not choose: {np.mean([row[2] for row in real_rows]):.2f}")
+print(
+    {
+        str(name): f"{count / len(real_rows):.0%}"
+        for name, count in zip(names, counts, strict=True)
+    }
+)
+print(
+    f"score on stimuli that did not choose: {np.mean([row[2] for row in real_rows]):.2f}"
+)
 
 # %% [markdown]
 # ## Is it about more than categories?
@@ -155,7 +174,9 @@ print(f"score on stimuli that did not choose: {np.mean([row[2] for row in real_r
 
 # %%
 category = target.category.values
-theory = target.isel(subject=0, drop=True).copy(data=(category[:, None] != category).astype(float))
+theory = target.isel(subject=0, drop=True).copy(
+    data=(category[:, None] != category).astype(float)
+)
 best = profile.score.sel(region=HIGH).idxmax("op").item()
 whole = nl.compare_rdms(rdms.sel(op=best), target, method="spearman").mean()
 one = rdms.sel(op=best)
@@ -168,8 +189,14 @@ by_category = [
     for chosen in (np.flatnonzero(category == name) for name in np.unique(category))
 ]
 within = np.mean(by_category)
-partial = nl.compare_rdms(rdms.sel(op=best), target, method="spearman", control=theory).mean()
-values = {"all pairs": whole, "within categories": within, "category taken out": partial}
+partial = nl.compare_rdms(
+    rdms.sel(op=best), target, method="spearman", control=theory
+).mean()
+values = {
+    "all pairs": whole,
+    "within categories": within,
+    "category taken out": partial,
+}
 figure, ax = plt.subplots(figsize=(5, 2.8), layout="constrained")
 ax.bar(
     list(values),
@@ -200,7 +227,9 @@ high = profile.sel(region=HIGH)
 check(
     significant,
     {
-        "Give a list of addresses.": lambda names: not isinstance(names, str) and set(names) <= set(OPS),
+        "Give a list of addresses.": lambda names: (
+            not isinstance(names, str) and set(names) <= set(OPS)
+        ),
         "Use p_corrected: p alone forgets that eleven operations were tried.": lambda names: (
             set(names) == set(high.op.values[high.p_corrected.values < 0.05].tolist())
         ),
@@ -227,7 +256,9 @@ check(
         "There the trained network gains most: gain is trained minus untrained.": lambda op: (
             op != first.idxmax("op").item()
         ),
-        "Take the smallest gain in that region.": lambda op: op == first.idxmin("op").item(),
+        "Take the smallest gain in that region.": lambda op: (
+            op == first.idxmin("op").item()
+        ),
     },
 )
 
@@ -248,7 +279,9 @@ check(
     {
         "Give one number.": lambda value: np.ndim(value) == 0,
         "Optimism is positive: chosen minus scored.": lambda value: value > 0,
-        "Average row[1] - row[2] over the rows of `dipped`.": lambda value: np.isclose(value, truth),
+        "Average row[1] - row[2] over the rows of `dipped`.": lambda value: np.isclose(
+            value, truth
+        ),
     },
 )
 

@@ -61,11 +61,14 @@ model = Looping().eval()
 
 def prepare(picture):
     """Turn a picture into a tensor (channel, y, x) of contrasts around 0."""
-    return torch.from_numpy(np.asarray(picture, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1)
+    return torch.from_numpy(np.asarray(picture, dtype=np.float32) / 127.5 - 1).permute(
+        2, 0, 1
+    )
 
 
 stimuli = nl.Stimuli.from_array(
-    np.stack([prepare(data.stimuli.read(i)).numpy() for i in range(80)]), ids=data.stimuli.ids
+    np.stack([prepare(data.stimuli.read(i)).numpy() for i in range(80)]),
+    ids=data.stimuli.ids,
 )
 acts = nl.stream(model, stimuli, ops=["tanh"], progress=False)
 state = acts["tanh"]
@@ -92,16 +95,27 @@ print(alike.to_pandas().round(2))
 # %%
 rng = np.random.default_rng(0)
 milliseconds = np.arange(0, 601, 20)
-patterns = state.stack(unit=("channel", "y", "x")).transpose("pass", "stimulus", "unit").values.astype(float)
+patterns = (
+    state.stack(unit=("channel", "y", "x"))
+    .transpose("pass", "stimulus", "unit")
+    .values.astype(float)
+)
 patterns -= patterns.mean(1, keepdims=True)
 patterns /= np.sqrt((patterns**2).mean((1, 2), keepdims=True))
 n_units = patterns.shape[2]
-sources = np.stack([pattern @ rng.normal(size=(n_units, 60)) / np.sqrt(n_units) for pattern in patterns])
+sources = np.stack(
+    [
+        pattern @ rng.normal(size=(n_units, 60)) / np.sqrt(n_units)
+        for pattern in patterns
+    ]
+)
 peak_times = 80 * np.arange(1, 7)
 weight = np.exp(-0.5 * ((milliseconds - peak_times[:, None]) / 45) ** 2)  # (pass, time)
 signal = np.einsum("pt,psn->snt", weight, sources)
 sensors = nl.brain.responses(
-    signal + 0.8 * rng.normal(size=signal.shape), stimulus=data.stimuli.ids, time=milliseconds / 1000
+    signal + 0.8 * rng.normal(size=signal.shape),
+    stimulus=data.stimuli.ids,
+    time=milliseconds / 1000,
 )
 print(sensors.dims, sensors.shape)
 
@@ -112,8 +126,17 @@ print(sensors.dims, sensors.shape)
 moments = nl.rdm(sensors)
 table = nl.compare_rdms(passes, moments, method="spearman")
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.4), layout="constrained")
-image = left.pcolormesh(milliseconds, table["pass"], table.transpose("pass", "time"), cmap="viridis")
-left.plot(peak_times, np.arange(1, 7), "o", color="white", markeredgecolor="black", label="truth")
+image = left.pcolormesh(
+    milliseconds, table["pass"], table.transpose("pass", "time"), cmap="viridis"
+)
+left.plot(
+    peak_times,
+    np.arange(1, 7),
+    "o",
+    color="white",
+    markeredgecolor="black",
+    label="truth",
+)
 left.set(xlabel="time from onset (ms)", ylabel="pass")
 left.legend(frameon=True, fontsize=8, loc="lower right")
 figure.colorbar(image, ax=left, label="similarity (Spearman's rho)")
@@ -134,10 +157,17 @@ right.legend(frameon=False, fontsize=8)
 
 # %%
 first = passes.sel({"pass": 1}, drop=True)
-partial = nl.compare_rdms(passes.sel({"pass": slice(2, None)}), moments, method="spearman", control=first)
+partial = nl.compare_rdms(
+    passes.sel({"pass": slice(2, None)}), moments, method="spearman", control=first
+)
 figure, ax = plt.subplots(figsize=(5.5, 3), layout="constrained")
 for k, color in zip((2, 4, 6), ("#0072b2", "#009e73", "#d55e00"), strict=True):
-    ax.plot(milliseconds, partial.sel({"pass": k}), color=color, label=f"pass {k} without pass 1")
+    ax.plot(
+        milliseconds,
+        partial.sel({"pass": k}),
+        color=color,
+        label=f"pass {k} without pass 1",
+    )
 ax.axhline(0, color="black", linewidth=0.8)
 ax.set(xlabel="time from onset (ms)", ylabel="partial similarity (rho)")
 ax.legend(frameon=False, fontsize=8)
@@ -151,8 +181,13 @@ ax.legend(frameon=False, fontsize=8)
 
 # %%
 late = passes.sel({"pass": 6}, drop=True)
-for name, options in {"pass 6": {}, "pass 6 without pass 1": {"control": first}}.items():
-    tested = nl.rsa.infer(moments, late, n_permutations=500, n_bootstraps=0, seed=0, **options)
+for name, options in {
+    "pass 6": {},
+    "pass 6 without pass 1": {"control": first},
+}.items():
+    tested = nl.rsa.infer(
+        moments, late, n_permutations=500, n_bootstraps=0, seed=0, **options
+    )
     found = milliseconds[tested.p_corrected.values < 0.05]
     print(
         f"{name}: {len(found)} moments, from {found.min()} to {found.max()} ms"
@@ -179,9 +214,11 @@ check(
     peak,
     {
         "Give one number.": lambda value: np.ndim(value) == 0,
-        "In milliseconds: the coord `time` is in seconds.": lambda value: float(value) > 1,
-        "Choose pass 3 by its label: sel({'pass': 3}), then idxmax over time.": lambda value: np.isclose(
-            float(value), 1000 * float(row.idxmax("time"))
+        "In milliseconds: the coord `time` is in seconds.": lambda value: (
+            float(value) > 1
+        ),
+        "Choose pass 3 by its label: sel({'pass': 3}), then idxmax over time.": lambda value: (
+            np.isclose(float(value), 1000 * float(row.idxmax("time")))
         ),
     },
 )
@@ -202,9 +239,11 @@ truth = float(spearmanr(peaks, peaks["pass"]).statistic)
 check(
     order,
     {
-        "Give one number between -1 and 1.": lambda value: -1.001 <= float(value) <= 1.001,
-        "scipy.stats.spearmanr of table.idxmax('time') and table['pass'].": lambda value: np.isclose(
-            float(value), truth, atol=0.02
+        "Give one number between -1 and 1.": lambda value: (
+            -1.001 <= float(value) <= 1.001
+        ),
+        "scipy.stats.spearmanr of table.idxmax('time') and table['pass'].": lambda value: (
+            np.isclose(float(value), truth, atol=0.02)
         ),
     },
 )
@@ -229,7 +268,9 @@ check(
         "Pass 6 minus pass 1: this is the other way round.": lambda value: (
             not np.isclose(float(value), -truth)
         ),
-        "Take both at the time of the peak of pass 6.": lambda value: np.isclose(float(value), truth),
+        "Take both at the time of the peak of pass 6.": lambda value: np.isclose(
+            float(value), truth
+        ),
     },
 )
 

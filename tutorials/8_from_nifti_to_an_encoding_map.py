@@ -36,7 +36,16 @@ import neurolens as nl
 from neurolens.testing import check
 
 REAL = os.environ.get("NEUROLENS_TUTORIALS") == "real"
-CATEGORIES = ["face", "house", "cat", "bottle", "scissors", "shoe", "chair", "scrambledpix"]
+CATEGORIES = [
+    "face",
+    "house",
+    "cat",
+    "bottle",
+    "scissors",
+    "shoe",
+    "chair",
+    "scrambledpix",
+]
 REPETITION_TIME = 2.5  # s
 
 
@@ -54,9 +63,14 @@ def simulate_run(path, rng):
     onsets = 15 + 35.0 * np.arange(8)
     table = pd.DataFrame({"onset": onsets, "duration": 22.5, "trial_type": order})
     times = REPETITION_TIME * np.arange(121)
-    images = 1000 + 8 * rng.normal(size=(24, 24, 1, 121)) + 20 * np.sin(times / 100 + rng.uniform(0, 6))
+    images = (
+        1000
+        + 8 * rng.normal(size=(24, 24, 1, 121))
+        + 20 * np.sin(times / 100 + rng.uniform(0, 6))
+    )
     for onset, category in zip(onsets, order, strict=True):
-        shown = (times >= onset + 5) & (times < onset + 27.5)  # the response comes 5 s late
+        # the response comes 5 s late
+        shown = (times >= onset + 5) & (times < onset + 27.5)
         if category in ("face", "cat"):
             images[4:9, 6:12, 0, shown] += 10 if category == "face" else 6
         if category == "house":
@@ -73,15 +87,26 @@ def simulate_run(path, rng):
 if REAL:
     home = Path(os.environ["NEUROLENS_DATA"]) / "haxby2001_1slice/haxby2001/sub001/BOLD"
     runs = sorted(home.glob("task001_run*"))
-    files, tables = [run / "bold_1slice.nii.gz" for run in runs], [run / "bold_events.tsv" for run in runs]
+    files, tables = (
+        [run / "bold_1slice.nii.gz" for run in runs],
+        [run / "bold_events.tsv" for run in runs],
+    )
 else:
     home = Path(tempfile.mkdtemp())
     rng = np.random.default_rng(0)
     for number in range(1, 13):
         simulate_run(home / f"run{number:02d}", rng)
     runs = sorted(home.glob("run*"))
-    files, tables = [run / "bold.nii.gz" for run in runs], [run / "events.tsv" for run in runs]
-print(len(files), "runs;", pd.read_csv(tables[0], sep="\t").head(3).to_string(index=False), sep="\n")
+    files, tables = (
+        [run / "bold.nii.gz" for run in runs],
+        [run / "events.tsv" for run in runs],
+    )
+print(
+    len(files),
+    "runs;",
+    pd.read_csv(tables[0], sep="\t").head(3).to_string(index=False),
+    sep="\n",
+)
 
 # %% [markdown]
 # ## Series
@@ -92,18 +117,25 @@ print(len(files), "runs;", pd.read_csv(tables[0], sep="\t").head(3).to_string(in
 # %%
 mean_image = np.asarray(nibabel.load(files[0]).dataobj).mean(-1)
 mask = nibabel.Nifti1Image(
-    (mean_image > 0.3 * mean_image.max()).astype(np.int16), nibabel.load(files[0]).affine
+    (mean_image > 0.3 * mean_image.max()).astype(np.int16),
+    nibabel.load(files[0]).affine,
 )
-series = nl.brain.read_bold(files, mask=mask, repetition_time=REPETITION_TIME, subject="one")
+series = nl.brain.read_bold(
+    files, mask=mask, repetition_time=REPETITION_TIME, subject="one"
+)
 print(series.dims, series.shape)
 cleaned = nl.brain.clean_series(series)
 
 voxel = int(cleaned.sizes["neuroid"] // 2)
-figure, (top, bottom) = plt.subplots(2, 1, figsize=(8, 3.6), layout="constrained", sharex=True)
+figure, (top, bottom) = plt.subplots(
+    2, 1, figsize=(8, 3.6), layout="constrained", sharex=True
+)
 top.plot(series.values[:242, voxel], color="0.4", linewidth=1)
 top.set(ylabel="raw signal\n(scanner units)")
 bottom.plot(cleaned.values[:242, voxel], color="#0072b2", linewidth=1)
-bottom.set(ylabel="cleaned (s.d.)", xlabel="volume (one every 2.5 s; the line parts two runs)")
+bottom.set(
+    ylabel="cleaned (s.d.)", xlabel="volume (one every 2.5 s; the line parts two runs)"
+)
 for ax in (top, bottom):
     ax.axvline(120.5, color="black", linewidth=0.8)
 
@@ -113,7 +145,9 @@ for ax in (top, bottom):
 # The blood responds about five seconds late: a block is the mean of the volumes from onset + 5 s to end + 5 s.
 
 # %%
-blocks = nl.brain.average_blocks(cleaned, tables, delay=5.0, ignore=["rest"], stimuli=CATEGORIES)
+blocks = nl.brain.average_blocks(
+    cleaned, tables, delay=5.0, ignore=["rest"], stimuli=CATEGORIES
+)
 print(blocks.dims, blocks.shape)
 
 # %% [markdown]
@@ -124,10 +158,16 @@ print(blocks.dims, blocks.shape)
 
 # %%
 n_runs = blocks.sizes["repetition"]
-names = [f"run {run:02d} {category}" for run in range(1, n_runs + 1) for category in CATEGORIES]
+names = [
+    f"run {run:02d} {category}"
+    for run in range(1, n_runs + 1)
+    for category in CATEGORIES
+]
 run_of = np.repeat(np.arange(1, n_runs + 1), len(CATEGORIES))
 samples = xr.DataArray(
-    blocks.transpose("repetition", "stimulus", "neuroid").values.reshape(len(names), -1),
+    blocks.transpose("repetition", "stimulus", "neuroid").values.reshape(
+        len(names), -1
+    ),
     {"stimulus": names, "run": ("stimulus", run_of), "neuroid": blocks.neuroid.values}
     | {name: ("neuroid", blocks[name].values) for name in "ijk"},
     ("stimulus", "neuroid"),
@@ -144,7 +184,8 @@ one_hot = xr.DataArray(
 
 # %%
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # voxels without signal choose the largest penalty, and it says so
+    # voxels without signal choose the largest penalty, and it says so
+    warnings.simplefilter("ignore")
     result = nl.encode(one_hot, samples, cv="run", predictions=True, progress=False)
 score = result.score.mean("fold")
 print(f"voxels with r > 0.5: {int((score > 0.5).sum())} of {score.size}")
@@ -156,7 +197,9 @@ print(f"voxels with r > 0.5: {int((score > 0.5).sum())} of {score.size}")
 # permutations is what each voxel has to beat (family-wise over all voxels).
 
 # %%
-tested = nl.encoding.permute_responses(result, blocks="stimulus", n_permutations=500, seed=0)
+tested = nl.encoding.permute_responses(
+    result, blocks="stimulus", n_permutations=500, seed=0
+)
 significant = tested.p_corrected < 0.05
 print(f"{int(significant.sum())} voxels at p < .05, corrected over {score.size}")
 
@@ -164,9 +207,14 @@ print(f"{int(significant.sum())} voxels at p < .05, corrected over {score.size}"
 # ## The map
 
 # %%
-background = nibabel.Nifti1Image(mean_image.astype(np.float32), nibabel.load(files[0]).affine)
+background = nibabel.Nifti1Image(
+    mean_image.astype(np.float32), nibabel.load(files[0]).affine
+)
 _ = nl.plot.slices(
-    score.assign_attrs(long_name="held-out Pearson r"), like=series, background=background, threshold=0.2
+    score.assign_attrs(long_name="held-out Pearson r"),
+    like=series,
+    background=background,
+    threshold=0.2,
 )
 
 # %% [markdown]
@@ -221,7 +269,9 @@ check(
 
 # %% tags=["solution"]
 rng = np.random.default_rng(1)
-shuffled = one_hot.copy(data=np.concatenate([np.eye(8)[rng.permutation(8)] for _ in range(n_runs)]))
+shuffled = one_hot.copy(
+    data=np.concatenate([np.eye(8)[rng.permutation(8)] for _ in range(n_runs)])
+)
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     chance = nl.encode(shuffled, samples, cv="run", progress=False).score.mean("fold")
@@ -238,8 +288,12 @@ r_without_delay = ...
 # %% tags=["check"]
 def score_delay(delay):
     """Return the median r of the significant voxels for another delay."""
-    other = nl.brain.average_blocks(cleaned, tables, delay=delay, ignore=["rest"], stimuli=CATEGORIES)
-    values = other.transpose("repetition", "stimulus", "neuroid").values.reshape(len(names), -1)
+    other = nl.brain.average_blocks(
+        cleaned, tables, delay=delay, ignore=["rest"], stimuli=CATEGORIES
+    )
+    values = other.transpose("repetition", "stimulus", "neuroid").values.reshape(
+        len(names), -1
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fitted = nl.encode(one_hot, samples.copy(data=values), cv="run", progress=False)
@@ -251,7 +305,9 @@ check(
     {
         "Give one number.": lambda value: np.ndim(value) == 0,
         "That is the median with the delay.": lambda value: (
-            not np.isclose(float(value), float(np.median(score.values[significant.values])))
+            not np.isclose(
+                float(value), float(np.median(score.values[significant.values]))
+            )
         ),
         "Average blocks with delay=0, rebuild the samples, encode, median over significant voxels.": lambda value: (
             np.isclose(float(value), score_delay(0.0), atol=1e-6)
@@ -260,11 +316,17 @@ check(
 )
 
 # %% tags=["solution"]
-undelayed = nl.brain.average_blocks(cleaned, tables, delay=0.0, ignore=["rest"], stimuli=CATEGORIES)
-values = undelayed.transpose("repetition", "stimulus", "neuroid").values.reshape(len(names), -1)
+undelayed = nl.brain.average_blocks(
+    cleaned, tables, delay=0.0, ignore=["rest"], stimuli=CATEGORIES
+)
+values = undelayed.transpose("repetition", "stimulus", "neuroid").values.reshape(
+    len(names), -1
+)
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    early = nl.encode(one_hot, samples.copy(data=values), cv="run", progress=False).score.mean("fold")
+    early = nl.encode(
+        one_hot, samples.copy(data=values), cv="run", progress=False
+    ).score.mean("fold")
 r_without_delay = float(np.median(early.values[significant.values]))
 
 # %% [markdown]

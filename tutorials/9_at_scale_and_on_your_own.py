@@ -51,7 +51,9 @@ for i, name in enumerate(source.ids):
 
 def prepare(picture):
     """Turn a picture into what the model wants: a tensor (channel, y, x) around 0."""
-    return torch.from_numpy(np.asarray(picture.convert("RGB"), dtype=np.float32) / 127.5 - 1).permute(2, 0, 1)
+    return torch.from_numpy(
+        np.asarray(picture.convert("RGB"), dtype=np.float32) / 127.5 - 1
+    ).permute(2, 0, 1)
 
 
 stimuli = nl.Stimuli.from_folder(folder / "images", transform=prepare)
@@ -71,7 +73,10 @@ class Mine(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(3, 16, 7, stride=3), nn.ReLU(), nn.Conv2d(16, 32, 5, stride=2), nn.ReLU()
+            nn.Conv2d(3, 16, 7, stride=3),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 5, stride=2),
+            nn.ReLU(),
         )
         self.readout = nn.Linear(32, 8)
 
@@ -109,13 +114,18 @@ projected = nl.extract(
     reduce=nl.activations.RandomProjection(300, seed=0),
 )
 for name in ("features.0", "features.2"):
-    exact, approximate = nl.rdm(store[name], metric="euclidean"), nl.rdm(projected[name], metric="euclidean")
+    exact, approximate = (
+        nl.rdm(store[name], metric="euclidean"),
+        nl.rdm(projected[name], metric="euclidean"),
+    )
     pairs = np.triu_indices(len(stimuli), 1)
     error = abs(approximate.values[pairs] / exact.values[pairs] - 1).mean()
     print(
         f"{name}: {store[name][0].size:,} -> {projected[name][0].size} numbers; distances off by {error:.1%} on average"
     )
-print(f"{measure_size(folder / 'projected') / measure_size(folder / 'whole'):.1%} of the disk")
+print(
+    f"{measure_size(folder / 'projected') / measure_size(folder / 'whole'):.1%} of the disk"
+)
 
 # %% [markdown]
 # ## Killed, and taken up again
@@ -142,7 +152,9 @@ fragile = nl.Stimuli.from_folder(folder / "images", transform=prepare_while_powe
 def extract_readout(name):
     """Extract the readout of all images, ten in a block."""
     log.write_text("")
-    nl.extract(model, fragile, folder / name, ops="readout", batch_size=10, progress=False)
+    nl.extract(
+        model, fragile, folder / name, ops="readout", batch_size=10, progress=False
+    )
 
 
 blackout.touch()
@@ -158,7 +170,9 @@ extract_readout("broken")
 n_again = log.stat().st_size
 extract_readout("unbroken")
 n_whole = log.stat().st_size
-print(f"read before the failure: {n_before}; to finish: {n_again}; in one go: {n_whole}")
+print(
+    f"read before the failure: {n_before}; to finish: {n_again}; in one go: {n_whole}"
+)
 
 
 def hash_store(path):
@@ -170,7 +184,9 @@ def hash_store(path):
     return digest.hexdigest()
 
 
-print("bit-identical:", hash_store(folder / "broken") == hash_store(folder / "unbroken"))
+print(
+    "bit-identical:", hash_store(folder / "broken") == hash_store(folder / "unbroken")
+)
 
 # %% [markdown]
 # A run with another model, other weights, images or settings is not taken up, but refused by name. Half a store of
@@ -179,7 +195,14 @@ print("bit-identical:", hash_store(folder / "broken") == hash_store(folder / "un
 # %%
 torch.manual_seed(1)
 try:
-    nl.extract(Mine().eval(), fragile, folder / "broken", ops="readout", batch_size=10, progress=False)
+    nl.extract(
+        Mine().eval(),
+        fragile,
+        folder / "broken",
+        ops="readout",
+        batch_size=10,
+        progress=False,
+    )
 except ResumeError as error:
     print(str(error).splitlines()[0])
 
@@ -192,8 +215,18 @@ except ResumeError as error:
 # the workers of dask; one that dies loses nothing. Here: two workers in this process.
 
 # %%
-with Client(processes=False, n_workers=2, threads_per_worker=1, dashboard_address=None) as client:
-    nl.extract(model, stimuli, folder / "spread", ops="readout", batch_size=10, progress=False, client=client)
+with Client(
+    processes=False, n_workers=2, threads_per_worker=1, dashboard_address=None
+) as client:
+    nl.extract(
+        model,
+        stimuli,
+        folder / "spread",
+        ops="readout",
+        batch_size=10,
+        progress=False,
+        client=client,
+    )
 spread, alone = nl.open(folder / "spread"), nl.open(folder / "unbroken")
 print("same numbers:", np.allclose(spread["readout"], alone["readout"], atol=1e-6))
 
@@ -218,7 +251,11 @@ cluster = SLURMCluster(
 )
 job = cluster.job_script()
 cluster.close()
-print("\n".join(line for line in job.splitlines() if line.startswith(("#SBATCH", "export"))))
+print(
+    "\n".join(
+        line for line in job.splitlines() if line.startswith(("#SBATCH", "export"))
+    )
+)
 
 # %% [markdown]
 # On the cluster, and only there (this is not run here):
@@ -242,7 +279,9 @@ check(
     {
         "Give a number of images.": lambda n: int(n) == n,
         "Something was saved: whole blocks of ten that were on disk.": lambda n: n > 0,
-        "What one go reads, minus what finishing read.": lambda n: n == n_whole - n_again,
+        "What one go reads, minus what finishing read.": lambda n: (
+            n == n_whole - n_again
+        ),
     },
 )
 
@@ -264,23 +303,32 @@ check(
         "A reduction may cost something: 1 is too good. Was the store reduced?": lambda value: (
             float(value) < 0.9999
         ),
-        "Compare both with metric='euclidean' and method='spearman'.": lambda value: np.isclose(
-            float(value),
-            float(
-                nl.compare_rdms(
-                    nl.rdm(store["features.2"].mean(("y", "x")), metric="euclidean"),
-                    nl.rdm(store["features.2"], metric="euclidean"),
-                    method="spearman",
-                )
-            ),
-            atol=1e-3,
+        "Compare both with metric='euclidean' and method='spearman'.": lambda value: (
+            np.isclose(
+                float(value),
+                float(
+                    nl.compare_rdms(
+                        nl.rdm(
+                            store["features.2"].mean(("y", "x")), metric="euclidean"
+                        ),
+                        nl.rdm(store["features.2"], metric="euclidean"),
+                        method="spearman",
+                    )
+                ),
+                atol=1e-3,
+            )
         ),
     },
 )
 
 # %% tags=["solution"]
 pooled = nl.extract(
-    model, stimuli, folder / "pooled", ops="features.2", reduce=nl.activations.Pooling(), progress=False
+    model,
+    stimuli,
+    folder / "pooled",
+    ops="features.2",
+    reduce=nl.activations.Pooling(),
+    progress=False,
 )
 similarity = float(
     nl.compare_rdms(
@@ -303,7 +351,9 @@ check(
     gigabytes,
     {
         "Give one number.": lambda value: np.ndim(value) == 0,
-        "A float32 takes 4 bytes.": lambda value: not np.isclose(float(value), size / 4, rtol=0.01),
+        "A float32 takes 4 bytes.": lambda value: (
+            not np.isclose(float(value), size / 4, rtol=0.01)
+        ),
         "Numbers of one image x 4 bytes x 73,000 / 10⁹.": lambda value: np.isclose(
             float(value), size, rtol=0.01
         ),

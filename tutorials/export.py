@@ -33,7 +33,9 @@ def find_tutorials(numbers: list[str]) -> list[Path]:
     known = {path.name.split("_")[0]: path for path in paths}
     unknown = [number for number in numbers if number not in known]
     if unknown:
-        raise SystemExit(f"There is no tutorial {', '.join(unknown)}; there are {', '.join(known)}.")
+        raise SystemExit(
+            f"There is no tutorial {', '.join(unknown)}; there are {', '.join(known)}."
+        )
     return [known[number] for number in numbers] or paths
 
 
@@ -53,8 +55,12 @@ def tags_of(cell: nbformat.NotebookNode) -> list[str]:
 
 def list_exercises(notebook: nbformat.NotebookNode) -> list[tuple[int, int, int]]:
     """Return the places of each exercise's three cells: where to answer, the check, the solution."""
-    marked = [(i, tag) for i, cell in enumerate(notebook.cells) for tag in tags_of(cell)]
-    if [tag for _, tag in marked] != ["exercise", "check", "solution"] * (len(marked) // 3):
+    marked = [
+        (i, tag) for i, cell in enumerate(notebook.cells) for tag in tags_of(cell)
+    ]
+    if [tag for _, tag in marked] != ["exercise", "check", "solution"] * (
+        len(marked) // 3
+    ):
         raise SystemExit(
             f"Cells are tagged {[tag for _, tag in marked]}; expected exercise, check, solution for each exercise."
         )
@@ -79,7 +85,11 @@ def add_probes(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def read_verdict(cell: nbformat.NotebookNode) -> str:
     """Return what a check said."""
-    said = [output.data["text/plain"] for output in cell.outputs if output.output_type == "execute_result"]
+    said = [
+        output.data["text/plain"]
+        for output in cell.outputs
+        if output.output_type == "execute_result"
+    ]
     return str(said[-1]) if said else "(nothing)"
 
 
@@ -99,13 +109,18 @@ def export_tutorial(path: Path, out: Path) -> list[str]:
     notebook = add_probes(read_tutorial(path))
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(
-            notebook, timeout=TIMEOUT, kernel_name="python3", resources={"metadata": {"path": folder}}
+            notebook,
+            timeout=TIMEOUT,
+            kernel_name="python3",
+            resources={"metadata": {"path": folder}},
         )
         client.execute(env={**SURROUNDINGS, **os.environ})
     faults = list(find_faults(notebook))
     notebook.cells = [cell for cell in notebook.cells if PROBE not in tags_of(cell)]
     for cell in notebook.cells:
-        cell.metadata.pop("execution", None)  # times of day: they differ from run to run
+        cell.metadata.pop(
+            "execution", None
+        )  # times of day: they differ from run to run
     out.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, out / f"{path.stem}.ipynb")
     return faults
@@ -115,13 +130,23 @@ def main() -> int:
     """Run what the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("numbers", nargs="*", help="which tutorials; all without")
-    parser.add_argument("--out", type=Path, default=HERE / "notebooks", help="where notebooks are written")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=HERE / "notebooks",
+        help="where notebooks are written",
+    )
     chosen = parser.parse_args()
     failed = False
     for path in find_tutorials(chosen.numbers):
         started = time.perf_counter()
         faults = export_tutorial(path, chosen.out)
-        print(f"{path.stem}: {time.perf_counter() - started:.0f} s", *faults, sep="\n  ", flush=True)
+        print(
+            f"{path.stem}: {time.perf_counter() - started:.0f} s",
+            *faults,
+            sep="\n  ",
+            flush=True,
+        )
         failed |= bool(faults)
     return int(failed)
 
