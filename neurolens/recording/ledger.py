@@ -101,7 +101,7 @@ class Ledger:
                     value = values[id(tensor)] = self.enter_plain(tensor, event, True)
                 except RuntimeError:  # it has no storage, or no shape
                     continue
-                value.parameter = name
+                value.parameter = self.memory.owned[value.storage] = name
         held.clear()
 
     def _enter_orphan(self, tensor: torch.Tensor, scope: Scope, site: Site) -> Value:
@@ -109,7 +109,9 @@ class Ledger:
         event = new_event(SOURCE, scope, site)
         value = event.out = self.enter(tensor, event, keep=True)
         value.parameter = self.holdings.owned.get(id(tensor), "")
-        if not value.parameter:
+        if value.parameter:
+            self.memory.owned[value.storage] = value.parameter
+        else:
             self.append(event)
         return value
 

@@ -23,6 +23,7 @@ class Memory:
         self.tensors: dict[Value, torch.Tensor] = {}
         self.shared: dict[int, list[Value]] = {}  # storage -> what is kept of it by reference
         self.unsorted: list[Value] = []  # kept by reference, not in `shared` yet: most are never asked for
+        self.owned: dict[int, str] = {}  # storage -> the parameter or buffer that lies there
         self.writers: dict[int, Event] = {}
         self.exposed: set[int] = set()
         self.disturbed: set[int] = set()
@@ -79,16 +80,16 @@ class Memory:
 
         Returns the names of the parameters and buffers that were written.
         """
-        self._sort()
-        owned = {value.storage: value.parameter for value in self.tensors if value.parameter}
-        written = owned.keys() & self.writers.keys()
+        written = self.owned.keys() & self.writers.keys()
+        if written:
+            self._sort()
         for storage in written:
             for value in self.shared.pop(storage, ()):
                 if not value.parameter:
                     self._copy(value)
-        for kept in (self.shared, self.writers, self.exposed, self.disturbed):
+        for kept in (self.shared, self.unsorted, self.writers, self.exposed, self.disturbed):
             kept.clear()
-        return frozenset(owned[storage] for storage in written)
+        return frozenset(self.owned[storage] for storage in written)
 
     def _sort(self) -> None:
         for value in self.unsorted:
