@@ -24,7 +24,8 @@ from neurolens.numerics.embedding import (
     prepare_vectors,
     rank_weighted,
 )
-from neurolens.numerics.similarity import MEASURES, Similarity, compute_average_ranks, compute_similarity
+from neurolens.numerics.ranks import compute_average_ranks
+from neurolens.numerics.similarity import MEASURES, Similarity, compute_similarity
 
 __all__ = ["bound_by_comparing", "bound_by_ranks", "bound_by_sums", "compute_ceiling", "find_pairs"]
 

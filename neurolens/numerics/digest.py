@@ -34,6 +34,7 @@ class Digest:
             rng.integers(2**63, size=n, dtype=np.uint64) * np.uint64(2) + np.uint64(1) for n in shape[::-1]
         )
         self._left = shape[0] * shape[1]
+        self._buffer = np.empty(0, dtype=np.uint64)
         self._sum = 0
         self._kind = f"{shape} {dtype}"
 
@@ -44,8 +45,10 @@ class Digest:
         self._left -= part.size
         columns = self._columns[column : column + part.shape[1]]
         step = max(1, AT_ONCE // max(1, part.shape[1]))
+        if self._buffer.size < min(step, len(part)) * part.shape[1]:  # fresh memory costs more than the sum
+            self._buffer = np.empty(min(step, len(part)) * part.shape[1], dtype=np.uint64)
         for start in range(0, len(part), step):
-            few = _read_as_integers(part[start : start + step])
+            few = _read_as_integers(part[start : start + step], self._buffer)
             of_rows = self._rows[row + start : row + start + len(few)]
             self._sum += int((few @ columns) @ of_rows)
 
@@ -55,15 +58,18 @@ class Digest:
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _read_as_integers(values: NDArray[Any]) -> NDArray[np.uint64]:
+def _read_as_integers(values: NDArray[Any], buffer: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Write bits as integers into the front of a buffer."""
     if values.dtype.itemsize > 8:  # long doubles have bytes without meaning
         values = values.astype(np.float64)
     integers = np.ascontiguousarray(values).view(np.dtype(f"u{values.dtype.itemsize}"))
+    mixed = buffer[: values.size].reshape(values.shape)
     if values.dtype.itemsize < 8:
-        return integers.astype(np.uint64)
+        mixed[...] = integers
+        return mixed
     # A product with an odd weight keeps the highest bit as it is, and two changed signs would cancel: mix it in.
-    mixed: NDArray[np.uint64] = integers >> np.uint64(32)
-    mixed ^= integers
+    np.right_shift(integers, np.uint64(32), out=mixed)
+    np.bitwise_xor(mixed, integers, out=mixed)
     return mixed
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from neurolens.errors import InputError, check_choice
+from neurolens.numerics.ranks import compute_average_ranks
 from neurolens.numerics.whitening import whiten_by_covariance, whiten_equal, whiten_incomplete
 
 Array = NDArray[np.float64]
@@ -170,37 +171,6 @@ def _remove(vectors: Array, basis: Array) -> Array:
     explained = np.linalg.norm(residuals, axis=1) <= EXPLAINED * np.linalg.norm(vectors, axis=1)
     residuals[explained] = np.nan
     return _normalize(residuals)
-
-
-def compute_average_ranks(vectors: NDArray[Any]) -> Array:
-    """Rank each row from 1, tied values sharing the average of their ranks.
-
-    Parameters
-    ----------
-    vectors
-        array, shape (n_vectors, n_pairs).
-
-    Returns
-    -------
-    ndarray
-        shape (n_vectors, n_pairs), float64.
-    """
-    n_pairs = vectors.shape[1]
-    ranks = np.empty(vectors.shape, dtype=np.float64)
-    # Fresh memory costs as much as sorting, so it is taken once for all rows.
-    ordered, starts = np.empty(n_pairs, dtype=vectors.dtype), np.ones(n_pairs, dtype=bool)
-    counting = np.arange(1.0, n_pairs + 1)
-    for row, out in zip(vectors, ranks, strict=True):
-        order = np.argsort(row)
-        np.take(row, order, out=ordered, mode="clip")
-        np.not_equal(ordered[1:], ordered[:-1], out=starts[1:])
-        if starts.all():
-            out[order] = counting
-        else:
-            first = np.flatnonzero(starts)  # where each run of ties starts
-            last = np.r_[first[1:], n_pairs]
-            out[order] = np.repeat((first + 1 + last) / 2, last - first)
-    return ranks
 
 
 def _centre(vectors: Array) -> Array:

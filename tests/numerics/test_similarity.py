@@ -8,7 +8,7 @@ from scipy import stats
 from scipy.spatial.distance import squareform
 
 from neurolens.errors import InputError
-from neurolens.numerics.similarity import MEASURES, compute_average_ranks, compute_similarity
+from neurolens.numerics.similarity import MEASURES, compute_similarity
 
 
 def draw(n_vectors, n_pairs, seed=0, levels=None):
@@ -91,32 +91,6 @@ def test_two_valued_vectors_cannot_reach_one_under_rho_a():
     model = np.repeat([0.0, 1.0], 2000)
     best = np.arange(4000.0)
     assert compute_similarity(model[None], best[None], "rho-a")[0, 0] == pytest.approx(0.75, abs=1e-3)
-
-
-@pytest.mark.parametrize("levels", [None, 3])
-def test_ranks_equal_scipy(levels):
-    vectors = draw(4, 101, levels=levels)
-    np.testing.assert_array_equal(compute_average_ranks(vectors), stats.rankdata(vectors, axis=1))
-
-
-RNG = np.random.default_rng(8)
-AWKWARD = {
-    "many": RNG.standard_normal(200_000),
-    "nearly the same": 1 + RNG.integers(50, size=3000) * np.finfo(float).eps,
-    "one close pair": np.r_[1.0, 1 + 2**-52, RNG.random(4000)][::-1],
-    "close triples": np.repeat(RNG.random(500), 3) * (1 + RNG.integers(9, size=1500) * 2**-52),
-    "signed zeros": np.array([0.0, -0.0, -1.0, 0.0, 1.0, -0.0]),
-    "extreme": np.array([np.inf, -np.inf, 1e-310, -1e-310, 1e308, -1e308, 0.0, 5e-324]),
-    "constant": np.full(1000, 0.1),
-    "sorted down": np.linspace(5, -5, 70_000),
-}
-
-
-@pytest.mark.parametrize("values", AWKWARD.values(), ids=AWKWARD)
-def test_ranks_of_awkward_values_equal_scipy(values):
-    np.testing.assert_array_equal(compute_average_ranks(values[None])[0], stats.rankdata(values))
-    two = np.stack([values, values], axis=1).T[:, ::-1]  # not contiguous
-    np.testing.assert_array_equal(compute_average_ranks(two), stats.rankdata(two, axis=1))
 
 
 @pytest.mark.parametrize("method", MEASURES)
