@@ -26,6 +26,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "calibration_comparison.md"
 METHODS = ("rsa", "ridge", "ersa")
 CHUNK = 50
 N_STIMULI, N_OPS, N_UNITS, N_NEUROIDS = 40, 12, 20, 30
+N_FOLDS = 3  # of ridge and ersa
 CEILING = 0.5  # correlation of a region's measured with its true patterns, and of RDMs about as much
 Array = NDArray[np.float64]
 Run = Callable[[str, int], tuple[float, ...]]
@@ -60,7 +61,7 @@ def draw_region(rng: np.random.Generator, layer: xr.DataArray | None) -> xr.Data
 def compare(
     layers: dict[str, xr.DataArray], region: xr.DataArray, method: str, *, n_permutations: int, n_splits: int
 ) -> xr.Dataset:
-    options = {"model": nl.Ridge(alphas=float(N_UNITS))} if method in ("ridge", "ersa") else {}
+    options = {"model": nl.Ridge(alphas=float(N_UNITS)), "cv": N_FOLDS} if method in ("ridge", "ersa") else {}
     return nl.compare(
         layers, region, method=method, options=options, n_permutations=n_permutations, n_splits=n_splits,
         progress=False,
@@ -112,6 +113,7 @@ def write_page() -> str:
         "# Calibration of profiles",
         "",
         f"Simulated networks of {N_OPS} operations in a chain, {N_STIMULI} stimuli; a region is {N_NEUROIDS} neuroids.",
+        f"`ridge` and `ersa` have {N_FOLDS} folds and one alpha.",
         "Made by `python -m benchmarks.calibration_comparison`.",
         "",
         "## An operation that made a region is found",

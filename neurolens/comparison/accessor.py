@@ -27,7 +27,8 @@ def choose_best(profile: xr.Dataset, *, over: Over = "stimulus") -> xr.Dataset:
     profile
         Of `compare`.
     over
-        "stimulus": halves of the stimuli (folds, for encoding models), `n_splits` of `compare`. "subject": each
+        "stimulus": halves of the stimuli, `n_splits` of `compare`; for encoding models the test stimuli of each
+        fold, chosen by models that were fitted without them. "subject": each
         subject is scored by the operation that is best for the mean of the others.
 
     Returns

@@ -7,18 +7,20 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from neurolens.comparison.nesting import score_nested
 from neurolens.comparison.plan import Plan
-from neurolens.comparison.splits import SPLIT
 from neurolens.encoding import PLS, Ridge, bootstrap_stimuli, encode, permute_responses, predicted_rdm
 from neurolens.encoding.summaries import summarize_regions
-from neurolens.schema import FOLD, REGION, SUBJECT
+from neurolens.schema import REGION, SUBJECT
 
 __all__ = ["predict_rdms", "score_encodings"]
 
 MODELS = {"ridge": Ridge, "pls": PLS, "ersa": Ridge}
 
 
-def _encode(source: Any, responses: xr.DataArray, plan: Plan) -> xr.Dataset:
+def _encode(
+    source: Any, responses: xr.DataArray, plan: Plan, *, predictions: bool = True, **given: Any
+) -> xr.Dataset:
     names = ("model", "cv", "groups", "ceiling", "score")
     options = {name: plan.options[name] for name in names if name in plan.options}
     options.setdefault("model", MODELS[plan.method]())
@@ -26,11 +28,10 @@ def _encode(source: Any, responses: xr.DataArray, plan: Plan) -> xr.Dataset:
         source,
         responses,
         seed=plan.seed,
-        join=plan.join,
-        predictions=True,
+        predictions=predictions,
         progress=plan.progress,
         client=plan.client,
-        **options,
+        **({"join": plan.join} | options | given),
     )
 
 
@@ -74,9 +75,9 @@ def score_encodings(source: Any, responses: xr.DataArray, plan: Plan) -> xr.Data
     found = found.assign(tested).assign(_bound(together))
     if SUBJECT in result.coords:
         found["score_subject"] = _summarize(result)
-    folds = _split_folds(together)
+    nested = _choose_nested(source, responses, together, plan) if plan.n_splits else {}
     unit = result["score"].attrs["units"]
-    return found.assign(folds).assign_attrs(
+    return found.assign(nested).assign_attrs(
         {key: result.attrs[key] for key in ("skipped", "inputs") if key in result.attrs},
         score_of=f"{result['score'].attrs['long_name']}, mean over folds, median over neuroids",
         n_permutations=plan.n_permutations,
@@ -108,14 +109,17 @@ def _bound(result: xr.Dataset) -> dict[str, Any]:
     return dict.fromkeys(("ceiling_low", "ceiling_high"), (REGION, medians))
 
 
-def _split_folds(result: xr.Dataset) -> dict[str, xr.DataArray]:
-    """Choose on all folds but one, be scored on that one."""
-    n_folds = result.sizes[FOLD]
-    if n_folds < 2:
-        return {}
-    parts: dict[str, list[xr.DataArray]] = {"score_choice": [], "score_test": []}
-    for fold in range(n_folds):
-        others = [k for k in range(n_folds) if k != fold]
-        parts["score_choice"].append(_summarize(result.isel({FOLD: others})))
-        parts["score_test"].append(_summarize(result.isel({FOLD: [fold]})))
-    return {name: xr.concat(part, SPLIT) for name, part in parts.items()}
+def _choose_nested(
+    source: Any, responses: xr.DataArray, result: xr.Dataset, plan: Plan
+) -> dict[str, xr.DataArray]:
+    """Fit again on each fold's training stimuli; the source may hold more stimuli than are tested."""
+    cv = plan.options.get("cv")
+    groups = plan.options.get("groups") or (cv if isinstance(cv, str) else None)
+    alone: dict[str, Any] = {"predictions": False, "join": "inner", "groups": groups, "ceiling": None}
+    return score_nested(
+        result,
+        responses.drop_vars(SUBJECT, errors="ignore"),
+        lambda part, folds: _encode(source, part, plan, cv=folds, **alone),
+        _summarize,
+        seed=plan.seed,
+    )

@@ -102,8 +102,9 @@ def compare(
         How many bootstrap samples, for intervals; 0: none, they are NaN. "cka", "procrustes" and "cca" have none,
         but an interval over subjects.
     n_splits
-        How many times the stimuli are halved for `Profile.nl.best`; encoding models use their folds (which train on
-        each other's stimuli, so that their held-out best is still somewhat too high).
+        How many times the stimuli are halved for `Profile.nl.best`; 0: not at all. "ridge" and "pls" choose in each
+        of their folds instead, by models fitted again on its training stimuli alone (any number above 0; the
+        source is read a second time).
     correction
         For the many operations within a region and moment: "max" (maximum statistic over operations,
         family-wise) or "bh" (Benjamini-Hochberg, false discovery rate).
@@ -336,7 +337,9 @@ def _describe(
         else f"{plan.method}; mean over subjects",
         "correction": plan.correction,
         "correction_of": names[plan.correction],
-        "split_of": "halves of the stimuli" if plan.method not in ENCODINGS else "folds of test stimuli",
+        "split_of": "halves of the stimuli"
+        if plan.method not in ENCODINGS
+        else "folds; chosen by cross-validation among their training stimuli",
         "n_unlabelled_neuroids": max(int(t.attrs.get("n_unlabelled_neuroids", 0)) for t in targets.values()),
         **({"similarity": plan.similarity} if of_rdms else {}),
         **({"within": plan.within} if plan.within else {}),

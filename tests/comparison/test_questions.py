@@ -42,6 +42,46 @@ def test_without_relation_the_held_out_best_is_unbiased_and_the_naive_one_is_not
     assert np.mean(naive) > 6 * np.std(naive) / np.sqrt(len(naive))
 
 
+def test_encoding_models_choose_without_bias(make_network, make_region):
+    options = {"model": nl.Ridge(alphas=20.0), "cv": 4}
+    held, naive = [], []
+    for seed in range(30):
+        layers = {f"op{i}": make_network(1000 + seed * 20 + i, 24)["early"] for i in range(6)}
+        region = make_region(make_network(seed + 10**6, 24)["late"], seed, 1).isel(subject=0, drop=True)
+        best = nl.compare(layers, region, method="ridge", options=options, **QUIET).nl.best
+        held.append(float(best.score))
+        naive.append(float(best.score_naive))
+    assert abs(np.mean(held)) < 3 * np.std(held) / np.sqrt(len(held))
+    assert np.mean(naive) > 4 * np.std(naive) / np.sqrt(len(naive))
+
+
+@pytest.mark.parametrize("method", ["ridge", "pls"])
+def test_responses_that_test_a_fold_do_not_choose_in_it(network, regions, method):
+    region = regions["IT"].isel(subject=0, drop=True).assign_coords(run=("stimulus", np.arange(40) % 4))
+    model = {"ridge": nl.Ridge(alphas=10.0), "pls": nl.encoding.PLS(n_components=2)}[method]
+    options = {"model": model, "cv": "run"}
+    profile = nl.compare(network, region, method=method, options=options, **QUIET)
+    other = region.copy(data=np.where(region.run == 2, 7.0 - region.T**3, region.T).T)
+    changed = nl.compare(network, other, method=method, options=options, **QUIET)
+    np.testing.assert_allclose(profile.score_choice[2], changed.score_choice[2], atol=1e-12)
+    assert (abs(profile.score_choice[0] - changed.score_choice[0]) > 1e-6).all()
+    assert (abs(profile.score_test[2] - changed.score_test[2]) > 1e-6).all()
+    direct = nl.encode(network, region, model=model, cv="run", progress=False)
+    np.testing.assert_array_equal(profile.score_test[2], nl.encoding.summarize_regions(direct.isel(fold=[2])))
+    kept = region.isel(stimulus=np.flatnonzero(region.run != 2))
+    alone = nl.encode(network, kept, model=model, cv=_inner(kept), join="inner", progress=False)
+    want = nl.encoding.summarize_regions(alone)
+    np.testing.assert_allclose(profile.score_choice[2], want, atol=1e-9)
+    bare = nl.compare(network, region, method=method, options=options, **(QUIET | {"n_splits": 0}))
+    assert "score_choice" not in bare
+
+
+def _inner(kept):
+    """Hold out one run after the other, in the order in which folds are dealt."""
+    runs = kept.run.values
+    return [(np.flatnonzero(runs != run), np.flatnonzero(runs == run)) for run in np.unique(runs)]
+
+
 def test_a_best_without_splits_says_what_to_do(network, regions):
     profile = nl.compare(network, regions["V1"].isel(subject=0, drop=True), n_splits=0, **QUIET)
     with pytest.raises(InputError, match="n_splits=10"):
