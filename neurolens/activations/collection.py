@@ -231,7 +231,7 @@ def open(store: str | Path, *, incomplete: bool = False) -> StoredActivations:
     store
         Folder of a store that `extract` wrote.
     incomplete
-        Open a store whose run was not finished; blocks that are missing read as NaN.
+        Open a store whose run was not finished, with the stimuli that are on disk.
 
     Returns
     -------

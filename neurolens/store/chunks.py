@@ -7,12 +7,13 @@ reads what is written here, and what this can't read (`parse_grid` says so) is l
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from google_crc32c import value as crc32c
+from google_crc32c import extend as extend_crc32c
 from numcodecs import Blosc, Zstd
 
 from neurolens.errors import StoreError
@@ -32,6 +33,14 @@ _CHECKSUM = 4  # bytes of a CRC-32C
 _BLOSC = Blosc(cname="lz4", clevel=1, shuffle=Blosc.NOSHUFFLE)
 _ZSTD = Zstd(level=1, checksum=True)
 _CODECS = {"blosc": _BLOSC, "zstd": _ZSTD}
+
+# Half the chunks of a network hold nothing that lz4 saves; to find out by compressing them costs more than writing.
+_TRIED = 128 * 1024  # bytes; larger chunks are compressed if samples of them say that it pays
+_N_SAMPLES, _SAMPLE = 8, 4096
+_PAYS = 0.9  # compressed samples must be smaller than this
+_BLOSC_STORED = struct.Struct(
+    "<4B3I"
+)  # header of Blosc where it stores as it is: version, lz4's, flags, typesize, ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +85,13 @@ def parse_grid(metadata: Mapping[str, Any]) -> Grid | None:
     """Read how an array is cut from its metadata; None where that is a form that only Zarr knows."""
     try:
         return _parse(metadata)
-    except (KeyError, TypeError, ValueError, IndexError):  # an unknown form, or damaged: Zarr will say
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        IndexError,
+    ):  # an unknown form, or damaged: Zarr will say
         return None
 
 
@@ -93,6 +108,10 @@ def _parse(metadata: Mapping[str, Any]) -> Grid | None:
             return None
         inner = tuple(settings["chunk_shape"])
         first, *rest = settings["codecs"]
+    if not all(
+        type(n) is int and n >= least for least, sizes in ((0, shape), (1, outer + inner)) for n in sizes
+    ):
+        return None
     dtype = np.dtype(metadata["data_type"])
     grid = Grid(
         shape, dtype, inner, outer, tuple(c["name"] for c in rest), sharded, _read_fill(metadata, dtype)
@@ -159,16 +178,36 @@ def _pad(part: np.ndarray[Any, Any], shape: tuple[int, ...]) -> np.ndarray[Any, 
 
 def _compress(grid: Grid, part: np.ndarray[Any, Any]) -> list[Buffer]:
     plain = np.ascontiguousarray(part, dtype=grid.dtype.newbyteorder("<"))
-    data: Buffer = plain.reshape(-1).view(np.uint8).data
+    pieces: list[Buffer] = [plain.reshape(-1).view(np.uint8).data]
     for name in grid.codecs:
         if name == "crc32c":
-            return [data, _checksum(data)]
-        data = _CODECS[name].encode(data)
-    return [data]
+            pieces.append(_checksum(*pieces))
+        elif name == "blosc" and not _is_compressible(pieces[0]):
+            pieces.insert(0, _blosc_header(len(pieces[0])))
+        else:
+            pieces = [_CODECS[name].encode(pieces[0])]
+    return pieces
 
 
-def _checksum(data: Buffer | Bytes) -> bytes:
-    return int(crc32c(np.frombuffer(data, dtype=np.uint8))).to_bytes(_CHECKSUM, "little")
+def _is_compressible(data: Buffer) -> bool:
+    """Try some of a large chunk. The same data give the same answer, so the same bytes."""
+    if len(data) <= _TRIED:
+        return True
+    starts = [number * (len(data) - _SAMPLE) // (_N_SAMPLES - 1) for number in range(_N_SAMPLES)]
+    sample = b"".join([data[start : start + _SAMPLE] for start in starts])
+    return len(_BLOSC.encode(sample)) < _PAYS * len(sample)
+
+
+def _blosc_header(size: int) -> bytes:
+    """Return what Blosc writes before bytes that it found incompressible."""
+    return _BLOSC_STORED.pack(2, 1, 0x22, 1, size, 2**16, size + _BLOSC_STORED.size)
+
+
+def _checksum(*pieces: Buffer | Bytes) -> bytes:
+    crc = 0
+    for piece in pieces:
+        crc = extend_crc32c(crc, np.frombuffer(piece, dtype=np.uint8))
+    return int(crc).to_bytes(_CHECKSUM, "little")
 
 
 # ---------------------------------------------------------------------- reading

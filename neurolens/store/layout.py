@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from neurolens.errors import StoreError
+from neurolens.errors import NeurolensError, StoreError
 
 FORMAT = 1  # the version that this code writes; docs/format.md defines it
 FORMAT_KEY = "neurolens_format"
@@ -119,6 +120,20 @@ class Entry:
     attrs: Mapping[str, Any]
 
 
+@contextmanager
+def name_damage(where: Path) -> Iterator[None]:
+    """Turn whatever damaged metadata lead to, here, in xarray or in Zarr, into a StoreError that says where."""
+    try:
+        yield
+    except NeurolensError:
+        raise
+    except Exception as error:  # of many kinds: what is read may say anything
+        raise StoreError(
+            f"{where} can't be read ({type(error).__name__}: {error}). Is the store damaged? "
+            "neurolens.store.verify_store names what differs from what was written."
+        ) from error
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read one metadata file as a mapping; StoreError where it can't be read."""
     try:
@@ -156,17 +171,18 @@ def read_root(path: Path) -> dict[str, Any]:
 def scan(path: Path, root: Mapping[str, Any]) -> list[Entry]:
     """List the operations of a store, from its consolidated metadata or, without them, from its files."""
     consolidated = root.get("consolidated_metadata")
-    if isinstance(consolidated, dict):
+    if isinstance(consolidated, dict) and isinstance(consolidated.get("metadata"), dict):
         nodes = consolidated["metadata"]
     else:
         nodes = {
             str(file.parent.relative_to(path).as_posix()): read_json(file) for file in metadata_files(path)
         }
-    entries = [
-        _read_entry(key, node, nodes[f"{key}/{ACTIVATION}"])
-        for key, node in nodes.items()
-        if "address" in node.get("attributes", {}) and f"{key}/{ACTIVATION}" in nodes
-    ]
+    with name_damage(path):
+        entries = [
+            _read_entry(key, node, nodes[f"{key}/{ACTIVATION}"])
+            for key, node in nodes.items()
+            if "address" in node.get("attributes", {}) and f"{key}/{ACTIVATION}" in nodes
+        ]
     return sorted(entries, key=_execution_order)
 
 
@@ -215,12 +231,23 @@ def inside(root: Path, path: str) -> Path:
 
 def check_codecs(metadata: Mapping[str, Any], where: Path) -> None:
     """Raise StoreError if an array asks for a codec outside the format, at any depth."""
-    for codec in metadata.get("codecs", ()):
+    codecs = metadata.get("codecs", [])
+    if not isinstance(codecs, list):
+        raise StoreError(f"{where} has {codecs!r} for codecs, not a list. Is the store damaged?")
+    for codec in codecs:
         name = codec.get("name") if isinstance(codec, dict) else codec
-        if name not in CODECS:
+        if not isinstance(name, str) or name not in CODECS:
             raise StoreError(
                 f"{where} asks for the codec {name!r}, which is not part of the store format and is not run."
             )
-        if isinstance(codec, dict):
-            inner = codec.get("configuration", {})
-            check_codecs({"codecs": [*inner.get("codecs", ()), *inner.get("index_codecs", ())]}, where)
+        inner = codec.get("configuration") if isinstance(codec, dict) else None
+        if isinstance(inner, dict):
+            for part in ("codecs", "index_codecs"):
+                check_codecs({"codecs": inner.get(part, [])}, where)
+
+
+def check_coordinate(metadata: Mapping[str, Any], where: Path) -> None:
+    """Raise StoreError if a coordinate has no file of values: Zarr would read zeros or empty texts."""
+    shape = metadata.get("shape")
+    if not (isinstance(shape, list) and 0 in shape) and not any(where.parent.glob("c*")):
+        raise StoreError(f"{where.parent} has lost its values. Delete the store, or write it anew.")

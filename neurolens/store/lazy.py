@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import zarr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
@@ -24,6 +25,7 @@ from neurolens.store.chunks import (
     locate,
     read_index,
 )
+from neurolens.store.layout import name_damage
 
 _LARGE = 8 * 1024 * 1024  # bytes; above this several files are read at once
 _N_THREADS = min(4, os.cpu_count() or 1)
@@ -75,6 +77,29 @@ class StoredValues(BackendArray):
             values = values.astype(self.dtype)
             values[self.absent[ranges[0]]] = np.nan
         return values[tuple(0 if numbers.ndim == 0 else slice(None) for numbers in ranges)]
+
+
+class ZarrValues(BackendArray):
+    """The values of an array in a form that only Zarr reads; what Zarr raises names the array.
+
+    Parameters
+    ----------
+    folder
+        Of the array.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._array = zarr.open_array(folder, mode="r", zarr_format=3)
+        self.shape = self._array.shape
+        self.dtype = np.dtype(self._array.dtype)
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
+
+    def _read(self, key: tuple[Any, ...]) -> Any:
+        with name_damage(self.folder):
+            return self._array.oindex[key]
 
 
 def float_for(dtype: np.dtype[Any]) -> np.dtype[Any]:

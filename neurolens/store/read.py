@@ -14,9 +14,9 @@ from xarray.core import indexing
 from neurolens.errors import AddressError, StoreError, list_names, near_misses
 from neurolens.schema import PASS, STIMULUS
 from neurolens.store import layout
-from neurolens.store.chunks import OLDEST, Grid, parse_grid
+from neurolens.store.chunks import COMPRESSIONS, OLDEST, Grid, parse_grid
 from neurolens.store.layout import ACTIVATION, BLOCKS_DONE, METADATA, inside
-from neurolens.store.lazy import StoredValues, read_all
+from neurolens.store.lazy import StoredValues, ZarrValues, read_all
 
 
 def open_store(path: str | Path, *, incomplete: bool = False) -> Store:
@@ -54,8 +54,18 @@ def open_store(path: str | Path, *, incomplete: bool = False) -> Store:
     """
     target = Path(path)
     root = layout.read_root(target)
-    head = root["attributes"]
+    with layout.name_damage(target):
+        return _open_root(target, root, incomplete)
+
+
+def _open_root(target: Path, root: Mapping[str, Any], incomplete: bool) -> Store:
+    head = _check_head(root["attributes"], target)
     stimuli = _read_stimuli(target)
+    if stimuli.sizes.get(STIMULUS) != head["n_stimuli"]:
+        raise StoreError(
+            f"{target} was written for {head['n_stimuli']} stimuli and has the ids of "
+            f"{stimuli.sizes.get(STIMULUS, 0)}. Is the store damaged?"
+        )
     done = _done_stimuli(target, head)
     if not head["complete"] and not incomplete:
         left = stimuli[STIMULUS].values[~done].tolist()
@@ -192,38 +202,49 @@ class Store(Mapping[str, xr.DataArray]):
         return (entry, int(number)) if 1 <= int(number) <= count else None
 
     def _open(self, entry: layout.Entry) -> xr.DataArray:
-        variables = self._read_group(entry)
-        main = variables.pop(ACTIVATION)
-        if STIMULUS not in main.dims:
-            return xr.DataArray(main, coords=variables, name=entry.address)
-        if not self.done.all():
-            main = main.isel({STIMULUS: np.flatnonzero(self.done)})
-        return xr.DataArray(main, coords={**self.stimuli.coords, **variables}, name=entry.address)
+        with layout.name_damage(self.path / entry.path):
+            variables = self._read_group(entry)
+            main = variables.pop(ACTIVATION)
+            if STIMULUS not in main.dims:
+                return xr.DataArray(main, coords=variables, name=entry.address)
+            if not self.done.all():
+                main = main.isel({STIMULUS: np.flatnonzero(self.done)})
+            return xr.DataArray(main, coords={**self.stimuli.coords, **variables}, name=entry.address)
 
     def _read_group(self, entry: layout.Entry) -> dict[str, xr.Variable]:
         """Return the arrays of a group: its activation lazily, its coordinates read."""
         folder = inside(self.path, entry.path)
         if not (folder / ACTIVATION / METADATA).is_file():
             raise StoreError(f"The operation {entry.address!r} can't be read: {folder} is damaged.")
-        found = {file.parent.name: layout.read_json(file) for file in sorted(folder.glob(f"*/{METADATA}"))}
         variables: dict[str, xr.Variable] = {}
-        for name, metadata in found.items():
-            layout.check_codecs(metadata, folder / name / METADATA)
-            if (folder / name).is_symlink():
-                raise StoreError(f"{folder / name} is a link. Don't use this store.")
+        for file in sorted(folder.glob(f"*/{METADATA}")):
+            name, metadata = file.parent.name, layout.read_json(file)
+            layout.check_codecs(metadata, file)
+            if file.parent.is_symlink():
+                raise StoreError(f"{file.parent} is a link. Don't use this store.")
             grid = parse_grid(metadata)
             attrs = dict(metadata.get("attributes", {}))
-            if grid is None or "units" in attrs:  # text, dates, or a form that Zarr alone reads
-                return self._read_by_zarr(entry)
             dims = tuple(metadata.get("dimension_names") or ())
             if name == ACTIVATION:
+                _check_as_listed(entry, metadata, self.path)
                 attrs.pop("_FillValue", None)  # for readers without neurolens
-                values = StoredValues(folder / name, grid, self._absent(entry, grid, folder / name))
-                lazy = indexing.MemoryCachedArray(indexing.LazilyIndexedArray(values))  # type: ignore[no-untyped-call]
-                variables[name] = xr.Variable(dims, lazy, attrs, fastpath=True)
-            else:
-                variables[name] = xr.Variable(dims, read_all(folder / name, grid), attrs)
-        return variables
+                values = self._read_lazily(entry, grid, file.parent)
+                variables[name] = xr.Variable(dims, values, attrs, fastpath=True)
+                continue
+            layout.check_coordinate(metadata, file)
+            if grid is not None and "units" not in attrs:
+                variables[name] = xr.Variable(dims, read_all(file.parent, grid), attrs)
+        return {**self._read_by_zarr(entry, folder, variables), **variables}
+
+    def _read_lazily(
+        self, entry: layout.Entry, grid: Grid | None, folder: Path
+    ) -> indexing.ExplicitlyIndexed:
+        values = (
+            ZarrValues(folder)
+            if grid is None
+            else StoredValues(folder, grid, self._absent(entry, grid, folder))
+        )
+        return indexing.MemoryCachedArray(indexing.LazilyIndexedArray(values))  # type: ignore[no-untyped-call]
 
     def _absent(self, entry: layout.Entry, grid: Grid, folder: Path) -> np.ndarray[Any, Any] | None:
         """Return the stimuli for which an integer operation did not run; None where there are none."""
@@ -236,11 +257,22 @@ class Store(Mapping[str, xr.DataArray]):
         absent &= self.done
         return absent if absent.any() else None
 
-    def _read_by_zarr(self, entry: layout.Entry) -> dict[str, xr.Variable]:
+    def _read_by_zarr(
+        self, entry: layout.Entry, folder: Path, known: Mapping[str, xr.Variable]
+    ) -> dict[str, xr.Variable]:
+        """Read the coordinates that are text, dates, or of a form that Zarr alone reads."""
+        if all(file.parent.name in known for file in folder.glob(f"*/{METADATA}")):
+            return {}
         dataset = xr.open_dataset(
-            self.path, engine="zarr", group=entry.path, consolidated=False, zarr_format=3, chunks=None
+            self.path,
+            engine="zarr",
+            group=entry.path,
+            consolidated=False,
+            zarr_format=3,
+            chunks=None,
+            drop_variables=list(known),
         )
-        return {str(name): variable for name, variable in dataset.variables.items()}
+        return {str(name): variable for name, variable in dataset.load().variables.items()}
 
     def _say_unknown(self, address: str) -> str:
         close = near_misses(address, [*self.entries, *self.aliases])
@@ -248,9 +280,40 @@ class Store(Mapping[str, xr.DataArray]):
         return f"The store {self.path} has no operation {address!r}. {hint}"
 
 
+def _check_as_listed(entry: layout.Entry, metadata: Mapping[str, Any], path: Path) -> None:
+    """Raise StoreError unless an array is what the root lists."""
+    listed = (list(entry.dims), list(entry.shape), entry.dtype)
+    own = (metadata.get("dimension_names") or [], metadata.get("shape"), str(metadata.get("data_type")))
+    if own != listed:
+        raise StoreError(
+            f"{path} lists {entry.address!r} as {listed}, and its own metadata say {own}. Is the store damaged?"
+        )
+
+
+_HEAD: dict[str, type] = {"complete": bool, "n_stimuli": int, "block_size": int, "run": dict, "aliases": dict}
+
+
+def _check_head(head: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    """Return the attributes of the root; StoreError unless each is of its kind."""
+    wrong = [name for name, kind in _HEAD.items() if type(head.get(name)) is not kind]
+    wrong += [name for name in ("n_stimuli", "block_size") if name not in wrong and head[name] < 1]
+    if "aliases" not in wrong and not all(isinstance(address, str) for address in head["aliases"].values()):
+        wrong.append("aliases")
+    if head.get("compression", OLDEST) not in COMPRESSIONS:
+        wrong.append("compression")
+    if wrong:
+        raise StoreError(
+            f"{path / METADATA} has no usable {list_names(wrong)} among its attributes. Is the store damaged?"
+        )
+    return head
+
+
 def _read_stimuli(path: Path) -> xr.Dataset:
     for file in sorted(path.glob(f"*/{METADATA}")):
-        layout.check_codecs(layout.read_json(file), file)
+        metadata = layout.read_json(file)
+        layout.check_codecs(metadata, file)
+        if metadata.get("node_type") == "array" and file.parent.name != BLOCKS_DONE:
+            layout.check_coordinate(metadata, file)
     dataset = xr.open_dataset(path, engine="zarr", consolidated=False, zarr_format=3, chunks=None)
     dataset = dataset.drop_vars(BLOCKS_DONE, errors="ignore").load()
     return xr.Dataset(coords={name: _as_text(var) for name, var in dataset.variables.items()})

@@ -129,6 +129,7 @@ def verify_store(path: str | Path) -> Verification:
     problems = list(_check_metadata(store))
     n_files = n_bytes = 0
     for entry in store.entries.values():
+        problems += _check_coordinates(store, entry)
         for file, ids, reason in _check_operation(store, entry):
             if reason:
                 problems.append(Problem(entry.address, file, ids, reason))
@@ -161,6 +162,28 @@ def _read_or_none(file: Path) -> dict[str, Any] | None:
         return layout.read_json(file)
     except StoreError:
         return None
+
+
+def _check_coordinates(store: Store, entry: layout.Entry) -> Iterator[Problem]:
+    """Find labels of an operation's axes that are damaged or missing; those of stimuli were read on opening."""
+    for file in sorted((store.path / entry.path).glob(f"*/{METADATA}")):
+        folder, metadata = file.parent, _read_or_none(file)
+        if folder.name == ACTIVATION or metadata is None or metadata.get("node_type") != "array":
+            continue  # _check_operation and _check_metadata tell
+        try:
+            layout.check_codecs(metadata, file)
+            layout.check_coordinate(metadata, file)
+        except StoreError as error:
+            yield Problem(entry.address, file, (), f"is not to be used: {error}")
+            continue
+        grid = parse_grid(metadata)
+        if grid is None:
+            values, reason = folder, _check_by_zarr(folder)
+        else:
+            values = folder / grid.file_name()
+            reason = check_file(values, grid) if grid.n_files else ""
+        if reason:
+            yield Problem(entry.address, values, (), reason)
 
 
 def _check_operation(store: Store, entry: layout.Entry) -> Iterator[tuple[Path, tuple[Any, ...], str]]:
