@@ -129,31 +129,32 @@ def extract(
     cast = _check_dtype(dtype)
     check_choice(unreadable, get_args(Unreadable), "unreadable")
     stimuli, skipped = _check_stimuli(stimuli, unreadable)
-    late = Late(*read_late(store))
-    run = Run(
-        as_model(model),
-        stimuli,
-        ops=ops,
-        batch_size=batch_size,
-        device=device,
-        reduce=reduce,
-        workers=workers,
-        late=late,
-        keep_first=client is None,
-    )
-    budget = _check_budget(run, Path(store), cast)
-    head = _make_head(run, stimuli, dtype, skipped)
-    with create_store(
-        store,
-        stimuli=stimuli.coords(),
-        attrs=head,
-        block_size=batch_size,
-        compression=compression,
-        resume=resume,
-    ) as writer:
-        if not writer.is_complete:
-            _write(run, writer, cast, progress=progress, budget=budget, client=client)
-        writer.finish()
+    with keep_freed_memory(), deaths_named():
+        late = Late(*read_late(store))
+        run = Run(
+            as_model(model),
+            stimuli,
+            ops=ops,
+            batch_size=batch_size,
+            device=device,
+            reduce=reduce,
+            workers=workers,
+            late=late,
+            keep_first=client is None,
+        )
+        budget = _check_budget(run, Path(store), cast)
+        head = _make_head(run, stimuli, dtype, skipped)
+        with create_store(
+            store,
+            stimuli=stimuli.coords(),
+            attrs=head,
+            block_size=batch_size,
+            compression=compression,
+            resume=resume,
+        ) as writer:
+            if not writer.is_complete:
+                _write(run, writer, cast, progress=progress, budget=budget, client=client)
+            writer.finish()
     return open_activations(store)
 
 
@@ -175,9 +176,8 @@ def _write(
         ):
             warn_of_flaws(run)
         return
-    with keep_freed_memory(), deaths_named():
-        for _ in track(write_blocks(run, writer, cast, missing), text, shown=progress, total=len(missing)):
-            warn_of_flaws(run)
+    for _ in track(write_blocks(run, writer, cast, missing), text, shown=progress, total=len(missing)):
+        warn_of_flaws(run)
 
 
 def _check_budget(run: Run, store: Path, cast: np.dtype[Any] | None) -> Budget:
