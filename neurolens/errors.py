@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 __all__ = [
     "AddressError",
@@ -17,6 +19,7 @@ __all__ = [
     "StoreError",
     "TraceError",
     "check_choice",
+    "explain_unreadable",
     "list_names",
     "near_misses",
 ]
@@ -90,3 +93,20 @@ def check_choice(value: object, choices: Iterable[str], argument: str) -> None:
     close = near_misses(str(value), pool, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise InputError(f"{argument}={value!r} is not known; choose one of {list_names(pool, 30)}.{hint}")
+
+
+@contextmanager
+def explain_unreadable(
+    file: str | os.PathLike[str], error: type[NeurolensError] = InputError
+) -> Iterator[None]:
+    """Turn whatever a library raises while it reads `file` into `error`, which names the file."""
+    try:
+        yield
+    except NeurolensError:
+        raise
+    except Exception as reason:  # of many kinds: each library has its own for a file that is damaged
+        said = next(iter(str(reason).splitlines()), "")
+        raise error(
+            f"{os.fspath(file)} can't be read ({type(reason).__name__}: {said}). Is it whole, and of the kind that its "
+            "ending says? Copy or save it again."
+        ) from reason

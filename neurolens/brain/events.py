@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from neurolens.brain.runs import iterate_runs, repetition_time
-from neurolens.errors import InputError, LabelError, NeurolensWarning, list_names
+from neurolens.errors import InputError, LabelError, NeurolensWarning, explain_unreadable, list_names
 from neurolens.schema import RUN, TIME
 
 __all__ = ["Events", "read_events"]
@@ -123,7 +123,8 @@ def _read_table(table: Any) -> pd.DataFrame:
     path = os.fspath(table)
     if not os.path.isfile(path):  # noqa: PTH113 - a str is as welcome as a Path
         raise InputError(f"The file of events {path} does not exist.")
-    found: pd.DataFrame = pd.read_csv(path, sep="," if path.endswith(".csv") else "\t")
+    with explain_unreadable(path):
+        found: pd.DataFrame = pd.read_csv(path, sep="," if path.endswith(".csv") else "\t")
     return found
 
 

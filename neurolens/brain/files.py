@@ -14,7 +14,7 @@ from scipy.io import loadmat
 
 from neurolens.brain.extras import import_extra
 from neurolens.brain.responses import check_responses
-from neurolens.errors import InputError, LabelError, list_names
+from neurolens.errors import InputError, LabelError, explain_unreadable, list_names
 from neurolens.schema import NEUROID, REPETITION, STIMULUS, TIME
 
 __all__ = ["read_responses"]
@@ -80,7 +80,8 @@ def read_responses(
         raise InputError(
             f"{source.name} is of no known kind; read are {list_names(_READERS)} and Zarr folders."
         )
-    found = _READERS[suffix](source)
+    with explain_unreadable(source):
+        found = _READERS[suffix](source)
     name = _choose(found, variable, source.name)
     data = _name_dims(found[name], dims, f"{name!r} of {source.name}")
     given: dict[str, tuple[str, Labels | None]] = {

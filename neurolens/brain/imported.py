@@ -24,7 +24,7 @@ from neurolens.brain.volumes import (
     read_mask,
     read_values,
 )
-from neurolens.errors import InputError, LabelError
+from neurolens.errors import InputError, LabelError, explain_unreadable
 from neurolens.numerics.pickles import read_pickled_mapping
 from neurolens.schema import NEUROID, PRESENTATION, RUN, STIMULUS
 
@@ -200,6 +200,11 @@ def _read_results(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} does not exist.")
     if path.suffix == ".npy":
         return read_pickled_mapping(path)
+    with explain_unreadable(path):
+        return _read_matlab(path)
+
+
+def _read_matlab(path: Path) -> dict[str, Any]:
     h5py = import_extra("h5py")
     if not h5py.is_hdf5(path):
         return dict(loadmat(path))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import warnings
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from neurolens.brain.extras import import_extra
 from neurolens.brain.regions import MASK_PREFIX
-from neurolens.errors import InputError, LabelError, NeurolensWarning, list_names
+from neurolens.errors import InputError, LabelError, NeurolensWarning, explain_unreadable, list_names
 from neurolens.schema import NEUROID, REGION, RUN, SUBJECT, TIME, rename_aliases, require_dims
 
 __all__ = ["label_voxels", "load_image", "read_bold", "read_mask", "read_volume", "to_nifti"]
@@ -197,12 +196,13 @@ def load_image(image: ImageLike, what: str) -> Image:
         return image
     if not isinstance(image, str | os.PathLike):
         raise InputError(f"{what} must be a path or a nibabel image; got {type(image).__name__}.")
-    try:
-        return nibabel.load(image)
-    except FileNotFoundError:
-        raise InputError(f"{what}, {os.fspath(image)}, does not exist.") from None
-    except nibabel.filebasedimages.ImageFileError as error:
-        raise InputError(f"{what}, {os.fspath(image)}, is no image: {error}") from error
+    with explain_unreadable(image):
+        try:
+            return nibabel.load(image)
+        except FileNotFoundError:
+            raise InputError(f"{what}, {os.fspath(image)}, does not exist.") from None
+        except nibabel.filebasedimages.ImageFileError as error:
+            raise InputError(f"{what}, {os.fspath(image)}, is no image: {error}") from error
 
 
 def check_space(image: Image, reference: Image, what: str, other: str) -> None:
@@ -232,7 +232,7 @@ def read_values(image: Image, what: str) -> NDArray[np.float32]:
     """Return all values of an image; InputError where its file is cut short or damaged."""
     try:
         return np.asarray(image.dataobj, dtype=np.float32)
-    except (EOFError, OSError, ValueError, zlib.error) as error:
+    except Exception as error:  # of zlib, numpy, nibabel: each has its own
         name = image.get_filename() or "an image in memory"
         raise InputError(f"{what}, {name}, can't be read to its end ({error}). Copy it again.") from error
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from neurolens.errors import InputError
+from neurolens.errors import InputError, explain_unreadable
 
 __all__ = ["read_pickled_mapping"]
 
@@ -62,22 +62,18 @@ def read_pickled_mapping(path: str | os.PathLike[str]) -> dict[Any, Any]:
     {1: 'V1v'}
     """
     content = io.BytesIO(Path(path).read_bytes())
-    try:
+    with explain_unreadable(path):
         version = np.lib.format.read_magic(content)
         reader = (
             np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         )
         shape, _, dtype = reader(content)
-    except ValueError as error:
-        raise InputError(f"{os.fspath(path)} is no .npy file: {error}") from error
     if dtype.kind != "O" or shape != ():
         raise InputError(
             f"{os.fspath(path)} holds an array of {dtype}, shape {shape}; expected a pickled dict."
         )
-    try:
+    with explain_unreadable(path):
         found = _ArrayUnpickler(content).load().item()
-    except (pickle.UnpicklingError, EOFError, AttributeError) as error:
-        raise InputError(f"{os.fspath(path)} can't be unpickled: {error}") from error
     if not isinstance(found, dict):
         raise InputError(f"{os.fspath(path)} holds a {type(found).__name__}; expected a dict.")
     return found

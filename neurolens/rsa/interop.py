@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.io import loadmat, savemat
 
 from neurolens.brain.extras import import_extra
-from neurolens.errors import InputError, LabelError, list_names
+from neurolens.errors import InputError, LabelError, explain_unreadable, list_names
 from neurolens.numerics.whitening import count_stimuli
 from neurolens.rsa.pairs import check_rdm, extract_pairs, other_dims
 from neurolens.schema import STIMULUS, STIMULUS_B
@@ -125,10 +125,14 @@ def read_rdms(
     if path.suffix == ".npy":
         if variable is not None:
             raise InputError(f"variable={variable!r}: a .npy file holds one array without a name.")
-        return label_rdms(np.load(path, allow_pickle=False), stimulus=stimulus, dims=dims)
+        with explain_unreadable(path):
+            values = np.load(path, allow_pickle=False)
+        return label_rdms(values, stimulus=stimulus, dims=dims)
     if path.suffix != ".mat":
         raise InputError(f"{path.name} is no file of RDMs that is known; expected {list_names(SUFFIXES)}.")
-    values = _choose(_read_mat(path), variable, path.name)
+    with explain_unreadable(path):
+        found = _read_mat(path)
+    values = _choose(found, variable, path.name)
     n = len(list(stimulus))
     if values.ndim == 3 and values.shape[:2] == (n, n) and values.shape[1:] != (n, n):
         values = values.transpose(2, 0, 1)
