@@ -67,40 +67,54 @@ def compute_crossnobis(
             f"metric='crossnobis' multiplies differences of different runs and needs at least 2; there are {n_runs}."
         )
     with np.errstate(invalid="ignore"):
-        prepared = _prepare(patterns, noise)
+        total = _multiply_runs(patterns, noise, device)
     present = np.ones((n_runs, n_stimuli), dtype=bool)
-    if not np.isfinite(prepared[0]).all():  # a missing value spoils the mean pattern, and so every stimulus
+    if not np.isfinite(total).all():  # a missing value spoils the mean pattern, and so every stimulus
         present = np.asarray(np.isfinite(patterns).all(axis=2))
-        prepared = _prepare(patterns, noise, present)
     ones = present.astype(np.intp)
     counts: NDArray[np.intp] = ones.T @ ones
     if present.all():
-        total = _multiply(prepared.sum(axis=1), device) - _multiply(prepared.reshape(n_stimuli, -1), device)
         norms = np.diag(total)
         distances = norms[:, None] + norms[None, :] - 2 * total
     else:
-        distances = _sum_over_common_runs(prepared.transpose(1, 0, 2), present, device)
+        distances = _sum_over_common_runs(_prepare(patterns, noise, present), present, device)
     with np.errstate(invalid="ignore", divide="ignore"):
         distances /= counts * (counts - 1.0) * n_features
     distances[counts < 2] = np.nan
     np.fill_diagonal(distances, 0.0)
-    return distances.astype(prepared.dtype, copy=False), counts
+    return distances.astype(work_dtype(patterns.dtype), copy=False), counts
 
 
-def _prepare(patterns: Array, noise: Array | None, present: NDArray[np.bool_] | None = None) -> Array:
-    """Remove the mean pattern of each run, then whiten, shape (n_stimuli, n_runs, n_features); missing is zero."""
-    n_runs, n_stimuli, n_features = patterns.shape
-    prepared = np.empty((n_stimuli, n_runs, n_features), dtype=work_dtype(patterns.dtype))
-    for m, run in enumerate(patterns):
-        if present is None:
-            centred = run - run.mean(axis=0, dtype=np.float64)
-        else:
-            centred = np.zeros(run.shape)
-            here = present[m]
-            if here.any():
-                centred[here] = run[here] - run[here].mean(axis=0, dtype=np.float64)
-        prepared[:, m] = centred if noise is None else whiten(centred, noise)
-    return prepared
+def _multiply_runs(patterns: Array, noise: Array | None, device: str | None) -> Array:
+    """Sum the products of all pairs of different runs, holding one prepared run at a time."""
+    dtype = work_dtype(patterns.dtype)
+    if noise is not None:
+        patterns = _whiten(patterns - patterns.mean(axis=1, keepdims=True, dtype=np.float64), noise)
+    _, n_stimuli, n_features = patterns.shape
+    centred = np.empty((n_stimuli, n_features), dtype)
+    total, within = np.zeros_like(centred), np.zeros((n_stimuli, n_stimuli))
+    for run in patterns:
+        np.subtract(run, run.mean(axis=0, dtype=np.float64), out=centred, casting="same_kind")
+        within += _multiply(centred, device)
+        total += centred
+    between: Array = _multiply(total, device) - within
+    return between
+
+
+def _prepare(patterns: Array, noise: Array | None, present: NDArray[np.bool_]) -> Array:
+    """Remove the mean pattern of each run, then whiten, shape (n_runs, n_stimuli, n_features); missing is zero."""
+    prepared = np.zeros(patterns.shape)
+    for run, here, out in zip(patterns, present, prepared, strict=True):
+        if here.any():
+            out[here] = run[here] - run[here].mean(axis=0, dtype=np.float64)
+    whitened = prepared if noise is None else _whiten(prepared, noise)
+    return whitened.astype(work_dtype(patterns.dtype), copy=False)
+
+
+def _whiten(runs: Array, noise: Array) -> Array:
+    """Whiten all runs at once: the covariance is decomposed a single time."""
+    whitened: Array = whiten(runs.reshape(-1, runs.shape[-1]), noise).reshape(runs.shape)
+    return whitened
 
 
 def _multiply(patterns: Array, device: str | None) -> Array:

@@ -98,7 +98,8 @@ def draw_orders(fold_of: Labels, blocks: Labels, n_orders: int, *, seed: int) ->
     if not families:
         raise InputError(
             f"No permutation is possible: each of {np.unique(fold_of).size} test folds has a single block of "
-            "stimuli of its size. Choose smaller blocks (blocks=), or fewer folds."
+            "stimuli of its size, and blocks (by default the groups of encode, such as runs) move as wholes. Where "
+            "the stimuli of a block are exchangeable, give blocks='stimulus'; else use fewer folds."
         )
     rng = np.random.default_rng(seed)
     orders = np.tile(np.arange(fold_of.size), (n_orders, 1))

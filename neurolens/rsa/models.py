@@ -26,6 +26,10 @@ class Weighted:
     ridge
         Penalty on squared weights, relative to the squared length of a component.
 
+    References
+    ----------
+    Khaligh-Razavi and Kriegeskorte, PLoS Computational Biology 2014, doi:10.1371/journal.pcbi.1003915.
+
     Examples
     --------
     >>> import numpy as np
@@ -59,6 +63,10 @@ class Selected:
     ----------
     rdms
         DataArray (component, stimulus, stimulus_b): one other dim, whatever its name.
+
+    References
+    ----------
+    Schütt et al., eLife 2023, doi:10.7554/eLife.82566.
 
     Examples
     --------
