@@ -148,6 +148,7 @@ class LayoutPlanner:
             "operation": self._operation(target),
             "function": event.facts.name,
             "module": target.place.module if target.place is not None else "",
+            "parents": self._parents(target),
             "step": event.index,
             "depth": self.graph.depth(event.index),
             "model": self.made_by.model,
@@ -161,13 +162,28 @@ class LayoutPlanner:
             attrs["stimulus_axis"] = where.reason
         return attrs
 
+    def _parents(self, target: Target) -> list[str]:
+        """Return the addresses of what the passes read; of one of several results, that one."""
+        found: dict[str, None] = {}
+        for event in (value.event for value in target.values):
+            read = [value for value in event.inputs() if value.event.index in self.names.of_event]
+            for index in self.graph.parents[event.index]:
+                address = self.names.of_event[index][0].address
+                labels = [_label_of(value) for value in read if value.event.index == index]
+                found.update(dict.fromkeys(address + label for label in labels or [""]))
+        return list(found)
+
     def _operation(self, target: Target) -> str:
         """Return the operation whose output this is, with the pass where it is one of several."""
         first = target.values[0]
         place, number = self.names.of_event[first.event.index]
-        label = next(label for label, value in results(first.event).items() if value is first)
+        label = _label_of(first)
         one_of_many = len(target.values) == 1 and len(place.passes) > 1
         return f"{place.address}{label}" + (f":{number}" if one_of_many else "")
+
+
+def _label_of(value: Value) -> str:
+    return next((label for label, other in results(value.event).items() if other is value), "")
 
 
 def read_values(

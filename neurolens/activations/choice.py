@@ -50,11 +50,18 @@ class Chooser:
         return keep_for(self.globs)
 
     def choose(
-        self, names: Names, axes: Axes, planner: LayoutPlanner, left_out: dict[str, str]
+        self,
+        names: Names,
+        axes: Axes,
+        planner: LayoutPlanner,
+        left_out: dict[str, str],
+        *,
+        within: str = "",
     ) -> list[Target]:
         """Return what is chosen and is an array over stimuli.
 
-        What a glob or a function chose and is none goes into `left_out`, with the reason.
+        What a glob or a function chose and is none goes into `left_out`, with the reason. `within` says which of
+        the stimuli were run, where others follow.
 
         Raises
         ------
@@ -65,7 +72,11 @@ class Chooser:
         """
         chosen: dict[str, Target] = {}
         for pattern in self.patterns:
-            for target in self._find(names, pattern, axes, planner, left_out):
+            try:
+                targets = self._match(names, pattern, axes, planner)
+            except AddressError as error:
+                raise _explain(error, within) from None
+            for target in self._keep_arrays(targets, names, axes, planner, left_out):
                 chosen.setdefault(target.address, target)
         if not chosen:
             address, reason = next(iter(left_out.items()))
@@ -105,18 +116,13 @@ class Chooser:
                 left_out[target.address] = "not chosen"
         return chosen
 
-    def _find(
-        self,
-        names: Names,
-        pattern: str | Predicate,
-        axes: Axes,
-        planner: LayoutPlanner,
-        left_out: dict[str, str],
+    def _match(
+        self, names: Names, pattern: str | Predicate, axes: Axes, planner: LayoutPlanner
     ) -> list[Target]:
+        """Return what a pattern matches; of arrays alone, where it is a function."""
         if isinstance(pattern, str):
-            return self._keep_arrays(select(names, pattern), names, axes, planner, left_out)
-        unfit: dict[str, str] = {}
-        arrays = self._keep_arrays(select(names, "**"), names, axes, planner, unfit)
+            return select(names, pattern)
+        arrays = self._keep_arrays(select(names, "**"), names, axes, planner, {})
         chosen = [target for target in arrays if pattern(_describe(planner, target))]
         if not chosen:
             raise AddressError(say_unknown(pattern, names.operations))
@@ -146,6 +152,17 @@ class Chooser:
         if planner.is_stackable(target) or target.address in self.patterns:
             return [target]
         return [resolve(names, f"{target.address}:{number}") for number, _ in enumerate(target.values, 1)]
+
+
+def _explain(error: AddressError, within: str) -> AddressError:
+    """Say what to do where an operation may run for later stimuli only."""
+    if not within:
+        return error
+    return AddressError(
+        f"{error} Patterns must match what the first batch runs ({within}). To choose what runs for others only, put "
+        "one of these first, or choose with a pattern that also matches something here: what it matches later is "
+        "taken too."
+    )
 
 
 def _describe(planner: LayoutPlanner, target: Target) -> Candidate:

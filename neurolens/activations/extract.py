@@ -71,7 +71,8 @@ def extract(
     ops
         Which operations: a glob on addresses, an address (a module's means its output), a function that takes what
         is known of an operation (`address, function, module, dims, shape, dtype, step, depth, n_features`), or a
-        list of these.
+        list of these. Each must match something that the first batch runs, so that a slip is found before the
+        run; what else a glob or a function matches, in batches that take other branches, is stored too.
     batch_size
         Stimuli at once; also the block of the store.
     device
@@ -109,7 +110,7 @@ def extract(
     StoreError
         If the store exists and differs, is being written by another process, or the disk is too small.
     AddressError
-        If a pattern matches nothing.
+        If a pattern matches nothing that the first batch runs.
     InputError
         If memory is too small, or an argument is none of its choices.
 

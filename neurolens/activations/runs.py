@@ -246,7 +246,8 @@ class Run:
         names = self._book.name(recording)
         axes = self._find_axes(call, list_values(names), part)
         planner = self._planner(recording, names, axes, part)
-        targets = self.chooser.choose(names, axes, planner, self.left_out)
+        within = self._say_stimuli(part) if self.n_batches > 1 else ""
+        targets = self.chooser.choose(names, axes, planner, self.left_out, within=within)
         self._computed = {target.address: planner.plan(target) for target in targets}
         self.aliases = find_aliases(names, targets)
         self.graph = digest(recording, names)

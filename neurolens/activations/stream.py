@@ -152,6 +152,10 @@ def stream(
 ) -> StreamedActivations:
     """Compute activations as they are read, within a memory budget; nothing touches the disk.
 
+    Its operations are those that the first batch runs: they are known before anything is computed, and to find
+    others would take a run over all stimuli. Where a later batch runs others, a warning names them; `extract`
+    stores them.
+
     Parameters
     ----------
     model
@@ -183,7 +187,7 @@ def stream(
     Raises
     ------
     AddressError
-        If a pattern matches nothing.
+        If a pattern matches nothing that the first batch runs.
     InputError
         If one operation alone is larger than the budget.
     StimulusError

@@ -181,19 +181,42 @@ def _shorten_path(file: str) -> str:
 
 
 def read_activations(activations: Activations) -> Network:
-    """Return the operations that activations are of, as far as their attrs tell; without arrows."""
+    """Return the operations that activations are of, as far as their attrs tell: arrows, where they name parents."""
     items: list[Item] = []
     classes: dict[str, str] = {}
     arrays = activations.store if isinstance(activations, StoredActivations) else activations
     name = ""
+    parents: list[list[str]] = []
     for position, address in enumerate(activations.addresses()):
         array = arrays[address]
         name = name or str(array.attrs.get("model", ""))
         items.append(_read_array(address, array, position))
+        parents.append(list(array.attrs.get("parents", ())))
         classes |= dict.fromkeys(items[-1].owners, "")
     depths = [item.depth for item in items]
     numbers = {"depth": depths} if np.isfinite(depths).any() else {}
-    return Network(name or "activations", tuple(items), classes=classes, numbers=numbers, has_arrows=False)
+    pairs = dict.fromkeys(_find_arrows([item.address for item in items], parents))
+    return Network(
+        name or "activations",
+        tuple(items),
+        edges=tuple(pair for pair in pairs if pair[0] < pair[1]),
+        loops=tuple(pair for pair in pairs if pair[0] >= pair[1]),
+        classes=classes,
+        numbers=numbers,
+        has_arrows=bool(pairs),
+    )
+
+
+def _find_arrows(addresses: list[str], parents: list[list[str]]) -> Iterator[tuple[int, int]]:
+    """Yield arrows between operations that are there; a parent without `[...]` means all parts of its result."""
+    holders: dict[str, set[int]] = {}
+    for position, address in enumerate(addresses):
+        whole = address.rsplit(":", 1)[0]
+        for name in (address, whole, whole.split("[")[0]):
+            holders.setdefault(name, set()).add(position)
+    for position, names in enumerate(parents):
+        for name in names:
+            yield from ((parent, position) for parent in sorted(holders.get(name, ())))
 
 
 def _read_array(address: str, array: xr.DataArray, position: int) -> Item:

@@ -90,7 +90,7 @@ class Network:
     numbers
         Further columns to colour by: name -> one number an operation, NaN where unknown.
     has_arrows
-        Whether what flows is known; a store of activations doesn't tell.
+        Whether what flows is known: activations that a trace or a run gave name their parents, others don't.
     """
 
     name: str

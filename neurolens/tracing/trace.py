@@ -44,6 +44,7 @@ from neurolens.recording.structures import list_tensors
 from neurolens.recording.validation import prove
 from neurolens.schema import STIMULUS
 from neurolens.stimuli import Stimuli
+from neurolens.stimuli.items import READY
 from neurolens.tracing import drawing, tables
 from neurolens.tracing.labelling import TracedActivations
 from neurolens.tracing.operation import Module, Operation, Pass
@@ -104,6 +105,8 @@ def trace(
     ------
     AddressError
         If `keep` matches nothing; near misses are listed.
+    InputError
+        If `keep` is none of these.
     TraceError
         If a trace is running in this thread already.
 
@@ -121,8 +124,9 @@ def trace(
     if isinstance(inputs, Stimuli):
         batch = inputs.batch(range(len(inputs)), loaded.preprocess)
         call, coords = as_call(tuple(batch) if isinstance(batch, list) else batch), inputs.coords()
+        prepared = inputs.describe_preparation(loaded.preprocessing)
     else:
-        call, coords = as_call(inputs), None
+        call, coords, prepared = as_call(inputs), None, READY
     if not (keep is None or callable(keep) or isinstance(keep, str | Iterable)):
         raise InputError(f"keep={keep!r} is neither a pattern, a list of them, a function, nor None.")
     patterns = None if keep is None or callable(keep) else keep
@@ -141,7 +145,7 @@ def trace(
                     "Mapping of keyword arguments, or Stimuli."
                 )
             raise
-    found = Trace(recording, loaded, call, coords, batch_axis)
+    found = Trace(recording, loaded, call, coords, batch_axis, prepared)
     warn_of_readouts(found)
     if callable(keep):
         found.drop_all_but(address for address, operation in found.items() if keep(operation))
@@ -177,12 +181,14 @@ class Trace(Mapping[str, Operation]):
         call: Call,
         coords: Mapping[Any, Any] | None,
         batch_axis: int,
+        prepared: str,
     ) -> None:
         self.recording = recording
         self.model = model
         self._call = call
         self._coords = coords
         self._batch_axis = batch_axis
+        self._prepared = prepared
 
     # ------------------------------------------------------------------ derived when first asked for
 
@@ -200,13 +206,21 @@ class Trace(Mapping[str, Operation]):
     def axes(self) -> Axes:
         """Where the stimuli are in each activation, found by running the model on two and on three of them."""
         with parameters_kept(self.model.module, self.recording.written):
-            return find_axes(self.model.module, self._call, batch_axis=self._batch_axis)
+            return find_axes(
+                self.model.module, self._call, ops=self._find_kept() or "**", batch_axis=self._batch_axis
+            )
+
+    def _find_kept(self) -> list[str]:
+        """Return the operations that hold an activation: only what they gave is worth comparing."""
+        events = dict.fromkeys(value.event.index for value in self.recording.tensors)
+        kept = (self.names.of_event[index][0].address for index in events if index in self.names.of_event)
+        return list(dict.fromkeys(kept))
 
     @cached_property
     def planner(self) -> LayoutPlanner:
         """Plans how tensors become labelled arrays."""
         model = self.model
-        made_by = Provenance(model.name, model.weights or hash_weights(model.module), model.preprocessing)
+        made_by = Provenance(model.name, model.weights or hash_weights(model.module), self._prepared)
         return LayoutPlanner(
             self.recording, self.names, self.graph, self.axes, made_by, n_stimuli=self.n_stimuli
         )
@@ -387,6 +401,11 @@ class Trace(Mapping[str, Operation]):
         -------
         Report
             What was proven, in words; True if nothing failed.
+
+        Raises
+        ------
+        InputError
+            If tensors are on the meta device: they have no values.
 
         Examples
         --------

@@ -476,3 +476,32 @@ def test_resnet_blocks_from_images_on_disk(tmp_path):
     truth = hooked(model, torch.stack([prepare(image) for image in pixels]), 2)
     for path in ops:
         np.testing.assert_array_equal(acts[path].values, truth[path, 1])
+
+
+class _Reads(nn.Module):
+    """A recurrent part with several results, a loop, a view that is written."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(4, 3, batch_first=True)
+        self.relu = nn.ReLU()
+
+    def forward(self, x):
+        y, _ = self.lstm(x)
+        for _ in range(2):
+            y = self.relu(y - 1)
+        left, right = y.chunk(2, -1)
+        return left[..., :1].mul_(2) + right
+
+
+def test_every_array_names_its_parents(tmp_path):
+    stimuli = Stimuli.from_array(torch.rand(3, 5, 4), ids=list("abc"))
+    acts = extract(_Reads(), stimuli, tmp_path / "a.zarr", progress=False)
+    parents = {address: array.attrs["parents"] for address, array in acts.items()}
+    assert parents["input"] == []
+    assert parents["sub"] == ["lstm.lstm[0]", "relu.relu"]  # the first pass reads one, the second the other
+    assert parents["relu.relu"] == ["sub"]
+    assert parents["chunk[1]"] == ["relu.relu"]
+    assert set(parents["add"]) == {"mul", "chunk"}  # its memory was written by way of the other part
+    some = extract(_Reads(), stimuli, tmp_path / "b.zarr", ops="*.relu", progress=False)
+    assert some["relu.relu"].attrs["parents"] == ["sub"]  # also where that is not stored

@@ -8,7 +8,7 @@ from torch import nn
 
 from neurolens.activations import extract, stream
 from neurolens.activations import open as open_activations
-from neurolens.errors import NeurolensWarning
+from neurolens.errors import AddressError, NeurolensWarning
 from neurolens.stimuli import Stimuli
 
 
@@ -100,6 +100,21 @@ def test_they_are_chosen_by_patterns(tmp_path, op):
     assert (op == "**") == ("exp" in acts)
     assert (op is not is_wanted) == ("cumsum" in acts)
     np.testing.assert_allclose(acts["relu_1"].values, truth()["relu_1"])
+
+
+@pytest.mark.parametrize(
+    "op", ["exp", "ex*", lambda op: op.function == "exp"], ids=["name", "glob", "function"]
+)
+@pytest.mark.parametrize(
+    "verb", [run, lambda store, ops: stream(Branches(), make_stimuli(), ops=ops, batch_size=2)]
+)
+def test_what_only_later_batches_run_must_be_matched_in_the_first_too(tmp_path, op, verb):
+    with pytest.raises(
+        AddressError, match=r"first batch runs \(the stimuli 's0' to 's1'\)\. .* put one of these"
+    ):
+        verb(tmp_path / "a.zarr", ops=op)
+    assert not (tmp_path / "a.zarr").exists()
+    assert "exp" in run(tmp_path / "a.zarr", ops="*p*")  # matches `input` in the first batch
 
 
 def test_a_run_that_stopped_in_between_gives_the_same_names_and_bytes(tmp_path):

@@ -516,13 +516,13 @@ def test_frames_of_a_large_network_come_fast(show, tmp_path):
     assert statistics.median(times) < 2000  # a loaded machine; benchmarks/explorer.py measures
 
 
-def test_a_store_opens_without_arrows(study, show, tmp_path):
+def test_a_store_opens_with_its_arrows(study, show, tmp_path):
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(400, 5)).eval()
     stimuli = nl.Stimuli.from_array(torch.rand(len(IDS), 3, 12, 12), ids=IDS)
     nl.extract(net, stimuli, tmp_path / "acts.zarr", progress=False)
     page = show(nl.explore(tmp_path / "acts.zarr", out=tmp_path / "store.html", progress=False))
-    assert "without the graph" in page.locator("#panel").inner_text()
-    assert page.evaluate(f"{GRAPH}.edges().length") == 0
+    assert "without the graph" not in page.locator("#panel").inner_text()
+    assert page.evaluate(f"{GRAPH}.edges().length") == 4
     click(page, "0.conv2d")
     assert page.locator("#panel .maps canvas").count() == len(IDS)
     assert page.locator("#panel .rdm").count() == 1

@@ -226,6 +226,14 @@ def test_a_store_knows_modules_by_their_aliases(stimuli, tmp_path):
     _, data = read(explore(store, tmp_path, profile=profile))
     addresses = data["ops"]["address"]
     assert [addresses[row] for row in data["profiles"][0]["rows"]] == ["1.relu", "3.linear"]
+    assert data["hasArrows"]
+    assert data["edges"] == read(explore(nl.trace(make_net(), stimuli), tmp_path))[1]["edges"]
+
+
+def test_a_store_without_parents_has_no_arrows(stimuli, tmp_path):
+    acts = nl.extract(make_net(), stimuli, tmp_path / "acts.zarr", progress=False)
+    older = {address: array.drop_attrs() for address, array in acts.items()}
+    _, data = read(explore(nl.activations.as_activations(older), tmp_path))
     assert not data["hasArrows"]
     assert data["edges"] == []
 

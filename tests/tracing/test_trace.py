@@ -11,6 +11,7 @@ from torch import nn
 
 import neurolens as nl
 from neurolens.errors import AddressError, InputError, ModelError, TraceError
+from neurolens.models import Model
 
 
 class Block(nn.Module):
@@ -419,3 +420,29 @@ def test_branches_say_line_side_and_decider():
     assert traced["mul:2"].branch.decided_by == ("lt:2",)
     assert traced["sub"].branch.decided_by == ()
     assert traced["mean"].branch is None
+
+
+def test_a_trace_says_how_its_stimuli_were_prepared(model, images, tmp_path):
+    from PIL import Image
+
+    Image.fromarray(np.zeros((6, 7, 3), np.uint8)).save(tmp_path / "a.png")
+    prepare = torchvision.transforms.ToTensor()
+    loaded = Model(model, prepare, "block", "", "pixels over 255")
+    read = nl.trace(loaded, nl.Stimuli.from_folder(tmp_path))
+    ready = nl.trace(loaded, nl.Stimuli.from_array(images, ids=list("abcd")))
+    plain = nl.trace(loaded, images)
+    said = [t["conv.conv2d"].activation.attrs["preprocessing"] for t in (read, ready, plain)]
+    assert said == ["pixels over 255", *2 * ["none: stimuli are given as the model takes them"]]
+
+
+def test_dims_of_what_is_kept_are_those_of_a_trace_that_keeps_all():
+    torch.manual_seed(0)
+    swin = torchvision.models.swin_transformer.SwinTransformer([4, 4], 8, [1, 1], [2, 2], [4, 4]).eval()
+    x = torch.rand(2, 3, 32, 32)
+    everything = nl.trace(swin, x).activations
+    for pattern in ("**.softmax", "**.attn", "features.1.0.norm1", "**.linear"):
+        some = nl.trace(swin, x, keep=pattern).activations
+        for address, array in some.items():
+            assert array.dims == everything[address].dims, address
+            np.testing.assert_array_equal(array.values, everything[address].values)
+        assert len(some)
