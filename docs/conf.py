@@ -50,9 +50,6 @@ nb_execution_mode = (
 
 default_role = "code"  # names in docstrings stand in single backticks
 
-nb_code_prompt_show = "Show the {type}"
-nb_code_prompt_hide = "Hide the {type}"
-
 autosummary_generate = True
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
@@ -91,8 +88,14 @@ def gather_tutorials(source: Path, target: Path) -> None:
         ]
         notebook = jupytext.read(exported[0] if exported else script)
         for cell in notebook.cells:
-            if {"check", "solution"} & set(cell.metadata.get("tags", [])):  # folded, as in the notebook
+            for kind in {"check", "solution"} & set(
+                cell.metadata.get("tags", [])
+            ):  # folded, as in the notebook
                 cell.metadata["tags"].append("hide-input")
+                cell.metadata["mystnb"] = {
+                    "code_prompt_show": f"Show the {kind}",
+                    "code_prompt_hide": f"Hide the {kind}",
+                }
         notebook.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
         jupytext.write(notebook, target / f"{script.stem}.ipynb")
 

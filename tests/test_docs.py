@@ -1,11 +1,13 @@
 """The documentation: every block of code runs or says why not, every public name is documented, with an example."""
 
+import ast
 import doctest
 import importlib
 import inspect
 import re
 import subprocess
 import sys
+import textwrap
 import tomllib
 import warnings
 from operator import attrgetter
@@ -25,7 +27,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 ROOMS = (
     "activations", "brain", "comparison", "datasets", "demo", "encoding", "errors", "explorer", "models",
-    "plot", "rsa", "stimuli", "store", "tracing",
+    "plot", "rsa", "stimuli", "store", "testing", "tracing",
 )  # fmt: skip
 REASON = re.compile(r"<!-- not run: (.+?) -->\s*$")
 
@@ -155,7 +157,8 @@ INNER = {
         "ChosenUnits", "Pooling", "PrincipalComponents", "RandomProjection",
     )),
     *(f"neurolens.encoding.{name}" for name in ("BandedRidge.inner_folds", "BandedRidge.options", "Ridge.inner_folds")),
-    "neurolens.errors.check_choice", "neurolens.errors.list_names", "neurolens.errors.near_misses",
+    "neurolens.errors.check_choice", "neurolens.errors.explain_unreadable",
+    "neurolens.errors.list_names", "neurolens.errors.near_misses",
 }  # fmt: skip
 
 
@@ -206,7 +209,62 @@ def test_reference_lists_everything_public():
     assert [name for name, thing in PUBLIC.items() if thing not in listed and name not in INNER] == []
 
 
+def find_raised(thing):
+    """Names of the errors that a function raises in its own body."""
+    thing = thing.fget if isinstance(thing, property) else getattr(thing, "__func__", thing)
+    tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(thing))))
+    raised = [node.exc for node in ast.walk(tree) if isinstance(node, ast.Raise) and node.exc is not None]
+    made = [error.func if isinstance(error, ast.Call) else error for error in raised]
+    return {error.id for error in made if isinstance(error, ast.Name) and error.id[0].isupper()}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name, thing in (PUBLIC | MEMBERS).items() if not inspect.isclass(thing) and name not in INNER],
+)
+def test_what_is_raised_is_told(name):
+    thing = (PUBLIC | MEMBERS)[name]
+    told = {error.type for error in NumpyDocString(inspect.getdoc(thing) or "")["Raises"]}
+    assert find_raised(thing) <= told
+
+
+def test_reader_of_raised_errors_finds_them():
+    assert find_raised(nl.plot.rdms) == {"InputError"}
+    assert find_raised(test_a_reason_is_a_sentence) == set()
+
+
+# Of the rooms of science, what is no method of the literature: readers, writers, labels, bookkeeping, least squares.
+NO_METHOD = {
+    *(f"neurolens.brain.{name}" for name in (
+        "average_blocks", "average_repetitions", "by_subject",
+        "check_responses", "flatten_repetitions", "label_regions", "read_betas",
+        "read_bold", "read_responses", "region_masks", "responses", "split_regions", "stack_repetitions",
+        "to_brainscore", "to_nifti", "to_rsatoolbox",
+    )),
+    *(f"neurolens.encoding.{name}" for name in ("Linear", "Pool", "fit_weights", "join_spaces", "summarize_regions")),
+    *(f"neurolens.rsa.{name}" for name in (
+        "from_rsatoolbox", "label_rdms", "read_rdms", "to_rsatoolbox", "write_rdms",
+    )),
+    *(f"neurolens.activations.{name}" for name in ("ChosenUnits", "Pooling")),
+}  # fmt: skip
+METHODS = [
+    name
+    for name in PUBLIC
+    if name.split(".")[1] in {"brain", "comparison", "encoding", "rsa"} or name.split(".")[2] in {
+        "PrincipalComponents", "RandomProjection",
+    }
+    if name not in NO_METHOD
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_method_names_its_paper(name):
+    references = "\n".join(NumpyDocString(inspect.getdoc(PUBLIC[name]))["References"])
+    assert re.search(r"doi:10\.\S+|jmlr\.org|jstor\.org", references), f"{name} names no reference"
+
+
 def test_what_is_left_out_exists():
+    assert set(PUBLIC) >= NO_METHOD
     made = {f"{room}.{name}" for room, names in MADE_BY_FUNCTIONS.items() for name in names}
     assert made <= set(CLASSES)
     assert set(PUBLIC) | set(MEMBERS) >= INNER

@@ -152,7 +152,8 @@ print(report)
 # %% [markdown]
 # ## The graph
 #
-# `trace.draw()` shows it in a notebook; with a path it writes a file. Any number can be its colour: here, how much of
+# `trace.draw()` shows it in a notebook; with a path it writes a file. `rolled=True` draws the four passes of an
+# operation as one box, and a loop where a pass reads the one before. Any number can be the colour: here, how much of
 # the activation is exactly zero.
 
 # %%
@@ -160,7 +161,7 @@ zeros = {
     address: float((array == 0).mean()) for address, array in trace.activations.items()
 }
 print(max(zeros, key=zeros.get), "is the sparsest")
-trace.draw("graph.svg", color=zeros, label="share of zeros")
+trace.draw("graph.svg", color=zeros, label="share of zeros", rolled=True)
 SVG("graph.svg")
 
 # %% [markdown]

@@ -83,7 +83,8 @@ for region in brain:
     nl.plot.profile(profile, control=control, control_label="untrained", region=region)
 
 # %% [markdown]
-# Depth is where an operation lies between input and output. The grey band is the ceiling that belongs to this score.
+# Depth is where an operation lies between input and output. The shaded band is the ceiling that belongs to this
+# score; ticks at the bottom mark corrected p below .05.
 #
 # ## Untrained controls, and where they win
 #

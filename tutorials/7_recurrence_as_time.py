@@ -125,7 +125,7 @@ print(sensors.dims, sensors.shape)
 # %%
 moments = nl.rdm(sensors)
 table = nl.compare_rdms(passes, moments, method="spearman")
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.4), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.2), layout="constrained")
 image = left.pcolormesh(
     milliseconds, table["pass"], table.transpose("pass", "time"), cmap="viridis"
 )
@@ -139,12 +139,12 @@ left.plot(
 )
 left.set(xlabel="time from onset (ms)", ylabel="pass")
 left.legend(frameon=True, fontsize=8, loc="lower right")
-figure.colorbar(image, ax=left, label="similarity (Spearman's rho)")
+figure.colorbar(image, ax=left, label="Spearman's rho")
 for k, color in zip((1, 3, 6), ("#0072b2", "#009e73", "#d55e00"), strict=True):
     right.plot(milliseconds, table.sel({"pass": k}), color=color, label=f"pass {k}")
 right.axhline(0, color="black", linewidth=0.8)
-right.set(xlabel="time from onset (ms)", ylabel="similarity (Spearman's rho)")
-right.legend(frameon=False, fontsize=8)
+right.set(xlabel="time from onset (ms)", ylabel="Spearman's rho")
+_ = right.legend(frameon=False, fontsize=8)
 
 # %% [markdown]
 # Later passes match later moments. Before you write that the network *explains the dynamics*, ask what a network
@@ -169,8 +169,10 @@ for k, color in zip((2, 4, 6), ("#0072b2", "#009e73", "#d55e00"), strict=True):
         label=f"pass {k} without pass 1",
     )
 ax.axhline(0, color="black", linewidth=0.8)
-ax.set(xlabel="time from onset (ms)", ylabel="partial similarity (rho)")
-ax.legend(frameon=False, fontsize=8)
+ax.set(
+    xlabel="time from onset (ms)", ylabel="partial similarity (rho)", ylim=(-0.05, 0.75)
+)
+_ = ax.legend(frameon=False, fontsize=8, ncols=3, loc="upper center")
 
 # %% [markdown]
 # ## Many moments, one test

@@ -101,12 +101,8 @@ else:
         [run / "bold.nii.gz" for run in runs],
         [run / "events.tsv" for run in runs],
     )
-print(
-    len(files),
-    "runs;",
-    pd.read_csv(tables[0], sep="\t").head(3).to_string(index=False),
-    sep="\n",
-)
+print(len(files), "runs; the first blocks of the first:")
+print(pd.read_csv(tables[0], sep="\t").head(3).to_string(index=False))
 
 # %% [markdown]
 # ## Series

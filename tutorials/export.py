@@ -104,6 +104,19 @@ def find_faults(notebook: nbformat.NotebookNode) -> Iterator[str]:
                 yield f"exercise {number}: {when} the solution its check says {verdict!r}, not {wanted!r}"
 
 
+def drop_notes_of_fonts(cell: nbformat.NotebookNode) -> None:
+    """Leave out what the drawing library says of this computer's font settings."""
+    if cell.cell_type == "code":
+        cell.outputs = [
+            output
+            for output in cell.outputs
+            if not (
+                output.get("name") == "stderr"
+                and all("Fontconfig" in line for line in output.text.splitlines())
+            )
+        ]
+
+
 def export_tutorial(path: Path, out: Path) -> list[str]:
     """Run one tutorial in an empty folder, write its notebook, and return what is wrong with it."""
     notebook = add_probes(read_tutorial(path))
@@ -118,9 +131,8 @@ def export_tutorial(path: Path, out: Path) -> list[str]:
     faults = list(find_faults(notebook))
     notebook.cells = [cell for cell in notebook.cells if PROBE not in tags_of(cell)]
     for cell in notebook.cells:
-        cell.metadata.pop(
-            "execution", None
-        )  # times of day: they differ from run to run
+        cell.metadata.pop("execution", None)  # times of day differ from run to run
+        drop_notes_of_fonts(cell)
     out.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, out / f"{path.stem}.ipynb")
     return faults

@@ -144,6 +144,10 @@ def delay_features(features: xr.DataArray, delays: Sequence[int]) -> xr.DataArra
     InputError
         If delays are empty, repeated or no whole numbers.
 
+    References
+    ----------
+    Huth et al., Nature 2016, doi:10.1038/nature17637.
+
     Examples
     --------
     >>> coords = {"run": ("time", [1, 1, 2, 2])}

@@ -78,6 +78,8 @@ def read_bold(
     ------
     InputError
         If an image has another space, one volume, no repetition time or nothing in the mask.
+    LabelError
+        If there are not as many names of runs as images.
 
     Warns
     -----

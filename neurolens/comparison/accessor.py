@@ -44,6 +44,10 @@ def choose_best(profile: xr.Dataset, *, over: Over = "stimulus") -> xr.Dataset:
     InputError
         If there are no splits, or fewer than 3 subjects.
 
+    References
+    ----------
+    Kriegeskorte et al., Nature Neuroscience 2009, doi:10.1038/nn.2303.
+
     Examples
     --------
     >>> dims = ("split", "op")

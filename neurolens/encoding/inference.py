@@ -157,6 +157,11 @@ def bootstrap_stimuli(
     LabelError
         If `by` or `blocks` is no coord.
 
+    References
+    ----------
+    Efron, Annals of Statistics 1979, doi:10.1214/aos/1176344552.
+    Nadeau and Bengio, Machine Learning 2003, doi:10.1023/A:1024068626366 (folds are not independent).
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

@@ -87,6 +87,10 @@ def permute_with_refits(
     InputError
         If an option is unknown, or nothing can change place; else as `encode`.
 
+    References
+    ----------
+    Nichols and Holmes, Human Brain Mapping 2002, doi:10.1002/hbm.1058.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

@@ -90,6 +90,10 @@ class Delay(_RunStep):
     delays : sequence of int
         Numbers of rows (volumes); 1 is the row before.
 
+    References
+    ----------
+    Huth et al., Nature 2016, doi:10.1038/nature17637.
+
     Examples
     --------
     >>> import numpy as np
@@ -142,6 +146,10 @@ class HRF(_RunStep):
         Time between rows (volumes), in seconds.
     model : {"spm", "glover"}
         Which response: nilearn's `spm_hrf` or `glover_hrf`.
+
+    References
+    ----------
+    Glover, NeuroImage 1999, doi:10.1006/nimg.1998.0419.
 
     Examples
     --------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any, Literal
 
 import matplotlib.pyplot as plt
@@ -10,6 +11,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
 from neurolens.errors import InputError, check_choice, list_names
@@ -230,11 +232,14 @@ def _draw_significance(ax: Axes, data: xr.Dataset, x: NDArray[Any], alpha: float
 def _draw_blocks(ax: Axes, blocks: list[Block], x: NDArray[Any]) -> None:
     """Bracket every block below the tick labels, and name as many as fit, the widest first."""
     span = float(x.max() - x.min()) or 1.0
-    below = ax.get_xaxis_transform()
+    line, names = (
+        ax.get_xaxis_transform() + ScaledTranslation(0, -inches, ax.figure.dpi_scale_trans)
+        for inches in (0.32, 0.39)
+    )
     edges = {block: (float(x[block.start]), float(x[block.stop - 1])) for block in blocks}
     for i, (left, right) in enumerate(edges.values()):
         color = "0.25" if i % 2 else "0.6"
-        ax.plot([left, right], [-0.095] * 2, color=color, linewidth=3, transform=below, clip_on=False)
+        ax.plot([left, right], [0, 0], color=color, linewidth=3, transform=line, clip_on=False)
     named: list[float] = []
     for block in sorted(blocks, key=lambda block: edges[block][0] - edges[block][1]):
         centre = sum(edges[block]) / 2
@@ -242,23 +247,36 @@ def _draw_blocks(ax: Axes, blocks: list[Block], x: NDArray[Any]) -> None:
             named.append(centre)
             name = block.name or "model"
             place: dict[str, Any] = {"ha": "right", "va": "top", "rotation": 40, "rotation_mode": "anchor"}
-            ax.text(centre, -0.115, name, transform=below, fontsize=8, **place)
+            ax.text(centre, 0, name, transform=names, fontsize=8, **place)
 
 
 def _label(ax: Axes, data: xr.Dataset, title: str, handles: list[Any]) -> None:
     similarity = str(data["score"].attrs.get("long_name", "score"))
-    ax.set_ylabel(similarity.split(";")[0])
+    height = ax.bbox.height / ax.figure.dpi
+    ax.set_ylabel(fill(similarity.split(";")[0], max(16, int(height / 0.08))))  # inches of a letter
     ax.set_xlabel("depth (0 input, 1 output)" if "depth" in data.coords else "operation, in order")
     if "module" in data.coords:
-        ax.xaxis.set_label_coords(0.5, -0.3)  # below the names of modules
+        ax.xaxis.labelpad = 46  # points: below the names of modules
     ax.spines[["top", "right"]].set_visible(False)
+    columns = _fit_columns(ax, [str(handle.get_label()) for handle in handles])
     ax.legend(
         handles=handles,
         loc="lower left",
         bbox_to_anchor=(0, 1),
-        ncols=min(len(handles), 4),
+        ncols=columns,
         frameon=False,
         fontsize=8.5,
     )
     if title:
-        ax.set_title(title, loc="left", pad=24 + 14 * ((len(handles) - 1) // 4), fontsize=11)
+        ax.set_title(title, loc="left", pad=24 + 14 * ((len(handles) - 1) // columns), fontsize=11)
+
+
+def _fit_columns(ax: Axes, labels: list[str]) -> int:
+    """Return how many columns of a legend fit above the axes: a legend that is wider squeezes its panel to nothing."""
+    room = 1.1 * ax.bbox.width / ax.figure.dpi
+    for columns in (4, 3, 2):
+        rows = -(-len(labels) // columns)
+        widest = [max(map(len, labels[i : i + rows])) for i in range(0, len(labels), rows)]
+        if sum(0.063 * letters + 0.55 for letters in widest) <= room:  # inches, at 8.5 points
+            return min(columns, len(labels))
+    return 1

@@ -232,6 +232,11 @@ class StoreWriter:
         -------
         slice
             Of the stimuli.
+
+        Raises
+        ------
+        StoreError
+            If there is no such block.
         """
         if not 0 <= index < self.n_blocks:
             raise StoreError(f"There is no block {index}: the store has blocks 0 to {self.n_blocks - 1}.")

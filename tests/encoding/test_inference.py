@@ -114,7 +114,7 @@ def test_groups_move_together(source, voxels):
     by_fold = encode(
         source, grouped.assign_coords(run=("stimulus", np.arange(60) // 12)), cv="run", predictions=True
     )
-    with pytest.raises(InputError, match="No permutation is possible"):
+    with pytest.raises(InputError, match=r"No permutation is possible.*blocks='stimulus'"):
         permute_responses(by_fold)
 
 

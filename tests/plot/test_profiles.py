@@ -158,3 +158,26 @@ def test_a_model_is_chosen_before_it_is_drawn():
     both = fake().expand_dims(model=["a", "b"])
     with pytest.raises(InputError, match=r"model=..."):
         nl.plot.profile(both)
+
+
+@pytest.mark.parametrize("size", [(11, 4.2), (7.4, 3.4)])
+def test_panels_side_by_side_keep_their_room(size):
+    figure, axes = plt.subplots(1, 2, figsize=size, layout="constrained")
+    for ax in axes:
+        nl.plot.profile(fake(), control=fake(), control_label="untrained twin", ax=ax)
+    figure.canvas.draw()
+    assert all(ax.get_position().width > 0.3 for ax in axes)
+    edges = [ax.get_legend().get_window_extent() for ax in axes]
+    assert edges[0].x1 <= edges[1].x0
+    assert edges[1].x1 <= 1.02 * figure.bbox.x1
+
+
+def test_names_of_modules_stay_below_the_ticks_of_a_low_panel():
+    figure, ax = plt.subplots(figsize=(6, 2.6), layout="constrained")
+    nl.plot.profile(fake(), ax=ax)
+    figure.canvas.draw()
+    ticks = min(label.get_window_extent().y0 for label in ax.get_xticklabels())
+    (title,) = {ax.xaxis.label.get_window_extent().y1}
+    names = [text.get_window_extent() for text in ax.texts]
+    assert names
+    assert all(title <= name.y0 + 1 and name.y1 <= ticks + 1 for name in names)
