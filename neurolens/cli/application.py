@@ -44,7 +44,7 @@ COMMANDS = (  # each with a line for the list of commands, and an example
     (
         analyses.encode,
         "Predict responses from every operation.",
-        "encode activations.zarr --brain shapes80 --region simulated_late --out scores.nc",
+        "encode activations.zarr --brain shapes80 --ops 'blocks.*' --cv category --out scores.nc",
     ),
     (
         analyses.compare,

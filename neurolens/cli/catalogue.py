@@ -38,7 +38,7 @@ def datasets(
 
     import pandas as pd
 
-    from neurolens.cli.results import print_table
+    from neurolens.cli.tables import print_table
     from neurolens.datasets import fetch as fetch_dataset
     from neurolens.datasets import list_datasets, read_card
     from neurolens.errors import InputError

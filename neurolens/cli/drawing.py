@@ -9,6 +9,7 @@ import matplotlib
 import xarray as xr
 from matplotlib.figure import Figure
 
+from neurolens.cli.tables import replace_file
 from neurolens.errors import InputError, check_choice, list_names
 from neurolens.plot import profile as plot_profile
 from neurolens.plot import rdms as plot_rdms
@@ -83,5 +84,4 @@ def _save(figure: Figure, path: Path) -> None:
     kinds = list(figure.canvas.get_supported_filetypes())
     if path.suffix.lower().lstrip(".") not in kinds:
         raise InputError(f"--out {path}: pictures end in one of {list_names(kinds, 20)}.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    replace_file(path, lambda new: figure.savefig(new, dpi=150))

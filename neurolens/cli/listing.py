@@ -1,53 +1,20 @@
-"""What `info` and a dry run of `extract` print."""
+"""What `info` prints: of stores alone, so that it answers at once."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from rich.console import Console
+from rich.filesize import decimal as say_bytes
 from rich.table import Table
 
-from neurolens.activations.blocks import stored_layouts
-from neurolens.activations.budget import Budget, estimate_bytes, require_memory, require_space
-from neurolens.activations.runs import Run
-from neurolens.activations.sizes import say_bytes
-from neurolens.errors import check_choice
-from neurolens.models import Model
-from neurolens.stimuli import Stimuli
 from neurolens.store import Store
 
 _PROVENANCE = ("model", "weights", "graph", "preprocessing", "ops", "stored_dtype", "reduce", "torch_version")
-
-
-def print_plan(model: Model, stimuli: Stimuli, out: Path, *, dtype: str | None, **settings: Any) -> None:
-    """Print what a run would write and need; raise what it would raise before it writes."""
-    if dtype is not None:
-        check_choice(dtype, ("float16", "float32", "float64"), "dtype")
-    cast = None if dtype is None else np.dtype(dtype)
-    stimuli.check()
-    run = Run(model, stimuli, **settings)
-    layouts = stored_layouts(run)
-    budget = Budget(
-        estimate_bytes(layouts, len(stimuli), cast), run.n_held, run.seconds_a_batch * run.n_batches
-    )
-    console = Console()
-    table = Table("operation", "dims and sizes of a stimulus", "size of all")
-    table.columns[2].justify = "right"
-    for address, layout in layouts.items():
-        sizes = ", ".join(f"{dim} {size}" for dim, size in zip(layout.dims, layout.shape, strict=True))
-        table.add_row(address, sizes, say_bytes(estimate_bytes({address: layout}, len(stimuli), cast)))
-    console.print(table)
-    for address, reason in run.left_out.items():
-        console.print(f"left out: {address}: {reason}", markup=False, highlight=False, soft_wrap=True)
-    line = f"would write {len(layouts)} operations of {len(stimuli)} stimuli to {out}: {budget}"
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
-    require_space(out, budget.disk)
-    require_memory(budget.memory, n_held=run.n_held_already)
 
 
 def tabulate_store(store: Store) -> pd.DataFrame:

@@ -7,32 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurolens.cli.options import (
-    AsFormat,
-    Checkpoint,
-    Ids,
-    ModelName,
-    Ops,
-    Regions,
-    Shown,
-    StimuliName,
-    Untrained,
-    WeightsSeed,
-)
+from neurolens.cli.options import AsFormat, Ops, Recording, Regions
+from neurolens.cli.parameters import unfold
 
 if TYPE_CHECKING:
     from neurolens.tracing import Trace
 
 
+@unfold
 def trace(
-    model: ModelName,
-    stimuli: StimuliName = "shapes80",
-    stimulus: Shown = None,
-    ids: Ids = None,
+    *,
+    recording: Recording,
     ops: Ops = None,
-    untrained: Untrained = False,
-    weights_seed: WeightsSeed = None,
-    checkpoint: Checkpoint = None,
     validate: Annotated[
         bool, typer.Option("--validate", help="Prove the trace: replay every operation; 1 if a proof fails.")
     ] = False,
@@ -42,11 +28,9 @@ def trace(
     ] = None,
 ) -> None:
     """List every operation of a model, in the order they run, for one stimulus or those named."""
-    from neurolens.cli.results import print_table, write_table
+    from neurolens.cli.tables import print_table, write_table
 
-    recorded = record(
-        model, stimuli, stimulus, ids, untrained, weights_seed, checkpoint, keep="**" if validate else None
-    )
+    recorded = record(recording, keep="**" if validate else None)
     table = recorded.to_frame()
     if ops:
         table = table.loc[
@@ -66,14 +50,13 @@ def trace(
             raise typer.Exit(1)
 
 
+@unfold
 def draw(
-    model: ModelName,
+    *,
+    recording: Recording,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Picture to write: .svg, .png or .pdf.")] = Path(
         "graph.svg"
     ),
-    stimuli: StimuliName = "shapes80",
-    stimulus: Shown = None,
-    ids: Ids = None,
     color: Annotated[
         Path | None,
         typer.Option("--color", metavar="PROFILE", help="Colour by the scores of a file of `compare`."),
@@ -82,38 +65,25 @@ def draw(
     fold: Annotated[
         int | None, typer.Option(min=0, help="Show modules below this depth as one box; 0: the whole model.")
     ] = None,
-    untrained: Untrained = False,
-    weights_seed: WeightsSeed = None,
-    checkpoint: Checkpoint = None,
 ) -> None:
     """Draw the graph of a model, as it runs for one stimulus or those named."""
     from neurolens.cli.results import choose_scores, read_result
+    from neurolens.cli.tables import replace_file
     from neurolens.errors import InputError
 
     if region and color is None:
         raise InputError(f"--region {region[0]} chooses among the regions of --color, which is not given.")
     scores = None if color is None else choose_scores(read_result(color), region, str(color))
-    recorded = record(model, stimuli, stimulus, ids, untrained, weights_seed, checkpoint, keep=None)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    recorded.draw(out, color=scores, fold=fold)
+    recorded = record(recording, keep=None)
+    replace_file(out, lambda new: recorded.draw(new, color=scores, fold=fold))
     typer.echo(str(out))
 
 
-def record(
-    model: str,
-    stimuli: str,
-    stimulus: list[str] | None,
-    ids: str | None,
-    untrained: bool,
-    weights_seed: int | None,
-    checkpoint: Path | None,
-    *,
-    keep: str | None,
-) -> Trace:
+def record(recording: Recording, *, keep: str | None) -> Trace:
     """Trace a model for the stimuli that are named, or the first."""
     from neurolens.cli.sources import load, read_stimuli
     from neurolens.tracing import trace as trace_model
 
-    shown = read_stimuli(stimuli, ids)
-    chosen = shown.select(stimulus or shown.ids[:1])
-    return trace_model(load(model, untrained, weights_seed, checkpoint), chosen, keep=keep)
+    shown = read_stimuli(recording.stimuli, recording.ids)
+    chosen = shown.select(recording.stimulus or shown.ids[:1])
+    return trace_model(load(recording.model, recording), chosen, keep=keep)

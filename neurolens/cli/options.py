@@ -1,13 +1,15 @@
-"""Arguments and options that several commands share, each told once."""
+"""Arguments and options that several commands share, each told once; those that go together as a dataclass."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 Format = Literal["text", "csv", "json"]
+Regression = Literal["ridge", "banded", "pls", "linear"]
 
 _MODEL = (
     "As load_model names it: torchvision:resnet50, timm:..., open_clip:..., transformers:..., "
@@ -19,7 +21,7 @@ SourceName = Annotated[
     typer.Argument(
         metavar="SOURCE",
         help="The folder of a store that `neurolens extract` wrote; or a model (as `trace` takes it), which is run "
-        "over --stimuli and stored nowhere.",
+        "over --stimuli and stored nowhere. `compare` also takes the RDMs that `neurolens rdm` wrote (.nc).",
         show_default=False,
     ),
 ]
@@ -94,7 +96,53 @@ BrainIds = Annotated[
     ),
 ]
 Join = Annotated[
-    str | None,
+    Literal["exact", "inner"] | None,
     typer.Option(help="exact: both sides must have the same stimuli; inner: use those that both have."),
 ]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]
+Out = Annotated[Path, typer.Option(metavar="FILE", help="File to write: .nc, .csv or .json.")]
+Top = Annotated[int, typer.Option(min=1, help="How many of the best operations to print.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Which weights a model gets."""
+
+    untrained: Untrained = False
+    weights_seed: WeightsSeed = None
+    checkpoint: Checkpoint = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording(Weights):
+    """A model, and the stimuli that it is traced for."""
+
+    model: ModelName
+    stimuli: StimuliName = "shapes80"
+    stimulus: Shown = None
+    ids: Ids = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(Weights):
+    """Activations: of a store, or of a model that is run."""
+
+    source: SourceName
+    ops: Ops = None
+    stimuli: MaybeStimuli = None
+    ids: Ids = None
+    batch_size: BatchSize = 32
+    memory: Memory = "4 GB"
+    quiet: Quiet = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brain:
+    """Brain data, and how they are joined with activations."""
+
+    brain: BrainName
+    region: Regions = None
+    variable: Variable = None
+    dims: Dims = None
+    brain_ids: BrainIds = None
+    join: Join = None

@@ -7,16 +7,8 @@ from typing import Annotated
 
 import typer
 
-from neurolens.cli.options import (
-    Checkpoint,
-    Ids,
-    MaybeStimuli,
-    Quiet,
-    Regions,
-    Shown,
-    Untrained,
-    WeightsSeed,
-)
+from neurolens.cli.options import Ids, MaybeStimuli, Quiet, Regions, Shown, Weights
+from neurolens.cli.parameters import unfold
 
 
 def plot(
@@ -63,7 +55,9 @@ def plot(
     typer.echo(str(picture))
 
 
+@unfold
 def explore(
+    *,
     source: Annotated[
         str,
         typer.Argument(
@@ -86,9 +80,7 @@ def explore(
     stimuli: MaybeStimuli = None,
     stimulus: Shown = None,
     ids: Ids = None,
-    untrained: Untrained = False,
-    weights_seed: WeightsSeed = None,
-    checkpoint: Checkpoint = None,
+    weights: Weights,
     quiet: Quiet = False,
 ) -> None:
     """Write one web page that shows a network, its activations and its scores; it works offline."""
@@ -109,7 +101,7 @@ def explore(
         assert shown is not None  # read above
         step = max(1, len(shown.ids) // N_SHOWN)
         shown = shown.select(stimulus or shown.ids[::step][:N_SHOWN])
-        seen = trace_model(load(source, untrained, weights_seed, checkpoint), shown)
+        seen = trace_model(load(source, weights), shown)
     write_page(
         seen,
         profile=scores or None,

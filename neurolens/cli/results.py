@@ -1,11 +1,10 @@
-"""Results: into files (.nc, .csv, .json) and onto stdout, and back."""
+"""Results: into files (.nc, .csv, .json) and back."""
 
 from __future__ import annotations
 
 import json
 import math
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pandas as pd
 import typer
 import xarray as xr
 
-from neurolens.cli.options import Format
+from neurolens.cli.tables import print_table, replace_file, write_table
 from neurolens.encoding import summarize_regions
 from neurolens.errors import InputError, check_choice, list_names
 from neurolens.schema import FOLD, NEUROID, OP, REGION, STIMULUS, STIMULUS_B, SUBJECT
@@ -34,31 +33,9 @@ def write_result(result: xr.Dataset | xr.DataArray, path: Path) -> None:
     """Write a result: .nc keeps all of it, .csv and .json have one row a number."""
     if path.suffix.lower() == ".nc":
         plain = result.to_dataset(name="rdm") if isinstance(result, xr.DataArray) else result
-        _replace(path, lambda new: _plain_attrs(plain).to_netcdf(new))
+        replace_file(path, lambda new: _plain_attrs(plain).to_netcdf(new))
     else:
         write_table(tabulate(result), path, result.attrs)
-
-
-def write_table(table: pd.DataFrame, path: Path, attrs: Mapping[Any, Any]) -> None:
-    """Write a table; .json has the attrs beside the rows."""
-    check_choice(path.suffix.lower(), (".csv", ".json"), "the ending of --out")
-    if path.suffix.lower() == ".csv":
-        _replace(path, lambda new: table.to_csv(new, index=False))
-    else:
-        _replace(path, lambda new: new.write_text(_to_json(table, attrs) + "\n", encoding="utf-8"))
-
-
-def print_table(table: pd.DataFrame, format: Format, attrs: Mapping[Any, Any] | None = None) -> None:
-    """Print a table; json has the attrs beside the rows."""
-    if format == "csv":
-        table.to_csv(sys.stdout, index=False)
-    elif format == "json":
-        typer.echo(_to_json(table, attrs or {}))
-    else:
-        texts = table.map(lambda value: f"{value:.3g}" if isinstance(value, float) else str(value))
-        widths = {name: max([len(str(name)), *texts[name].map(len)]) for name in texts}
-        for row in ({name: name for name in texts}, *texts.to_dict("records")):
-            typer.echo("  ".join(str(row[name]).ljust(width) for name, width in widths.items()).rstrip())
 
 
 def tabulate(result: xr.Dataset | xr.DataArray) -> pd.DataFrame:
@@ -146,7 +123,7 @@ def print_best(profile: xr.Dataset, n: int) -> None:
         score = one["score"].values
         order = [k for k in np.argsort(-score, kind="stable") if not math.isnan(score[k])][:n]
         columns = [name for name in ("score", "p", "p_corrected") if name in one]
-        if "depth" in one.coords:
+        if "depth" in one.coords and one["depth"].notnull().any():  # what joins operations has none
             columns = ["depth", *columns]
         best = pd.DataFrame({"op": one[OP].values[order], **{c: one[c].values[order] for c in columns}})
         typer.echo(f"\n{_head(one, region)}")
@@ -158,17 +135,6 @@ def _head(one: xr.Dataset, region: str) -> str:
     if "ceiling_low" in one and np.isfinite(one["ceiling_low"]):
         ceiling = f"noise ceiling {float(one['ceiling_low']):.3g} to {float(one['ceiling_high']):.3g}"
     return ", ".join(part for part in (region, f"{one.sizes[OP]} operations", ceiling) if part)
-
-
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file that is whole or as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    building = path.with_name(f".{path.name}.new{path.suffix}")
-    try:
-        write(building)
-        building.replace(path)
-    finally:
-        building.unlink(missing_ok=True)
 
 
 def _plain_attrs(result: xr.Dataset) -> xr.Dataset:
@@ -188,8 +154,3 @@ def _plain(value: Any) -> Any:
         return value
     listed = numbers.tolist() if isinstance(value, np.ndarray | np.generic) else value
     return json.dumps(listed, default=str, ensure_ascii=False)
-
-
-def _to_json(table: pd.DataFrame, attrs: Mapping[Any, Any]) -> str:
-    rows = json.loads(table.to_json(orient="records", force_ascii=False, double_precision=15))
-    return json.dumps({"attrs": dict(attrs), "rows": rows}, default=str, ensure_ascii=False, indent=1)

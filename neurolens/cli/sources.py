@@ -21,6 +21,7 @@ from neurolens.activations import (
 from neurolens.activations.reduce import Reduction
 from neurolens.brain import read_responses
 from neurolens.cli.failures import say
+from neurolens.cli.options import Brain, Source, Weights
 from neurolens.datasets import fetch, list_datasets
 from neurolens.errors import InputError, LabelError, StimulusError, StoreError, list_names, near_misses
 from neurolens.models import Model, load_model
@@ -32,12 +33,14 @@ from neurolens.stimuli import Stimuli
 TABLES = {".csv": ",", ".tsv": "\t"}
 
 
-def load(spec: str, untrained: bool, seed: int | None, checkpoint: Path | None) -> Model:
+def load(spec: str, weights: Weights) -> Model:
     """Load a model; say so where that runs a program of the user's."""
     source, _, name = spec.rpartition(":")
     if source and name and spec.partition(":")[0] not in SOURCES:
         say(f"running the code of {source}")
-    return load_model(spec, pretrained=not untrained, checkpoint=checkpoint, seed=seed)
+    return load_model(
+        spec, pretrained=not weights.untrained, checkpoint=weights.checkpoint, seed=weights.weights_seed
+    )
 
 
 # ------------------------------------------------------------------ stimuli
@@ -116,33 +119,37 @@ def read_reduction(text: str | None) -> Reduction | None:
     )
 
 
-def open_source(
-    source: str,
-    *,
-    stimuli: str | None,
-    ids: str | None,
-    ops: Sequence[str] | None,
-    load: Callable[[], Model],
-    batch_size: int,
-    memory: str,
-    quiet: bool,
-) -> Activations:
+def open_source(chosen: Source) -> Activations:
     """Open a store, or run a model over stimuli and store nothing."""
-    if stimuli is None:
-        stored = _open_store(source)
-        return stored.select(list(ops)) if ops else stored
-    if Path(source).is_dir():
+    if chosen.stimuli is None:
+        _refuse_of_models(chosen)
+        stored = _open_store(chosen.source)
+        return stored.select(list(chosen.ops)) if chosen.ops else stored
+    if Path(chosen.source).is_dir():
         raise InputError(
-            f"{source} is a store, which has its own stimuli; leave --stimuli out, or name a model."
+            f"{chosen.source} is a store, which has its own stimuli; leave --stimuli out, or name a model."
         )
     return stream(
-        load(),
-        read_stimuli(stimuli, ids),
-        ops=list(ops) if ops else "**",
-        memory=memory,
-        batch_size=batch_size,
-        progress=not quiet,
+        load(chosen.source, chosen),
+        read_stimuli(chosen.stimuli, chosen.ids),
+        ops=list(chosen.ops) if chosen.ops else "**",
+        memory=chosen.memory,
+        batch_size=chosen.batch_size,
+        progress=not chosen.quiet,
     )
+
+
+def _refuse_of_models(chosen: Source) -> None:
+    """Raise InputError for an option that says how a model is run, where none is."""
+    options = {
+        "--untrained": chosen.untrained,
+        "--weights-seed": chosen.weights_seed is not None,
+        "--checkpoint": chosen.checkpoint is not None,
+        "--ids": chosen.ids is not None,
+    }
+    given = [name for name, is_given in options.items() if is_given]
+    if given:
+        raise InputError(f"{given[0]} is for a model that is run here: say over which --stimuli.")
 
 
 def _open_store(source: str) -> StoredActivations:
@@ -159,15 +166,10 @@ def _open_store(source: str) -> StoredActivations:
 # ------------------------------------------------------------------ brain data
 
 
-def read_brain(
-    name: str,
-    *,
-    regions: Sequence[str] | None,
-    variable: str | None,
-    dims: str | None,
-    ids: str | None,
-) -> xr.DataTree:
+def read_brain(chosen: Brain) -> xr.DataTree:
     """Read responses or RDMs: one node a region, or one array whose neuroids name their regions."""
+    name, regions, ids = chosen.brain, chosen.region, chosen.brain_ids
+    variable, dims = chosen.variable, chosen.dims
     path = Path(name)
     if name in list_datasets():
         for option, value in (("--variable", variable), ("--dims", dims), ("--brain-ids", ids)):
@@ -188,29 +190,6 @@ def read_brain(
         labels = None if ids is None else _read_ids(ids)
         tree = _plant(read_responses(path, variable=variable, dims=axes or None, stimulus=labels))
     return tree if not regions else _choose_regions(tree, list(regions), name)
-
-
-def one_array(tree: xr.DataTree, name: str) -> xr.DataArray | xr.DataTree:
-    """Return the responses of the one region there is: an array, or a tree by subject.
-
-    Raises
-    ------
-    InputError
-        If there are several.
-    """
-    if len(tree.children) > 1:
-        raise InputError(
-            f"{name} has the regions {list_names(tree.children, 20)}; `encode` takes one: --region."
-        )
-    node = next(iter(tree.children.values())) if tree.children else tree
-    if node.children:
-        return node
-    variables = list(node.data_vars)
-    chosen = "responses" if "responses" in variables else variables[0]
-    array: xr.DataArray = node.to_dataset()[chosen]
-    if STIMULUS_B in array.dims:
-        raise InputError(f"{name} holds RDMs; `encode` predicts responses. RDMs are for `neurolens compare`.")
-    return array
 
 
 def _read_netcdf(path: Path, variable: str | None) -> xr.DataTree:

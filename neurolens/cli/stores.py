@@ -11,7 +11,6 @@ from neurolens.cli.failures import resumable
 from neurolens.cli.options import (
     AsFormat,
     BatchSize,
-    Checkpoint,
     Device,
     DryRun,
     Ids,
@@ -19,12 +18,14 @@ from neurolens.cli.options import (
     Ops,
     Quiet,
     StimuliName,
-    Untrained,
-    WeightsSeed,
+    Weights,
 )
+from neurolens.cli.parameters import unfold
 
 
+@unfold
 def extract(
+    *,
     model: ModelName,
     stimuli: StimuliName,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Store to write, or to take up.")] = Path(
@@ -32,9 +33,7 @@ def extract(
     ),
     ops: Ops = None,
     ids: Ids = None,
-    untrained: Untrained = False,
-    weights_seed: WeightsSeed = None,
-    checkpoint: Checkpoint = None,
+    weights: Weights,
     batch_size: BatchSize = 32,
     device: Device = None,
     dtype: Annotated[str | None, typer.Option(help="Cast floating activations: float16, float32.")] = None,
@@ -67,11 +66,11 @@ def extract(
 
     shown = read_stimuli(stimuli, ids)
     reduction = read_reduction(reduce)
-    network = load(model, untrained, weights_seed, checkpoint)
+    network = load(model, weights)
     settings: dict[str, Any] = {"ops": ops or "**", "batch_size": batch_size, "device": device}
     settings |= {"dtype": dtype, "reduce": reduction}
     if dry_run:
-        from neurolens.cli.listing import print_plan
+        from neurolens.cli.plans import print_plan
 
         print_plan(network, shown, out, **settings)
         return
@@ -99,7 +98,7 @@ def info(
 ) -> None:
     """Say what is in a store: what made it, its stimuli, every operation with its sizes, and what is missing."""
     from neurolens.cli.listing import print_store, tabulate_store
-    from neurolens.cli.results import print_table
+    from neurolens.cli.tables import print_table
     from neurolens.store import open_store, verify_store
 
     opened = open_store(store, incomplete=True)

@@ -52,6 +52,7 @@ def study(tmp_path_factory):
     np.save(folder / "responses.npy", subjects[0])
     rdms = nl.rdm(brain.isel(neuroid=slice(8)).drop_vars("region"), over=("subject",))
     np.save(folder / "rdms.npy", rdms.values)
+    rdms.to_netcdf(folder / "brain_rdms.nc")
     return SimpleNamespace(folder=folder, ids=ids, brain=brain, brain_rdms=rdms, images=pictures)
 
 

@@ -33,10 +33,29 @@ def test_version():
     assert result.stdout == f"neurolens {nl.__version__}\n"
 
 
-def test_version_needs_no_torch():
+def test_version_and_help_need_no_torch():
     heavy = {"torch", "sklearn", "numpy", "xarray", "pandas", "matplotlib"}
-    code = f"import sys\nfrom neurolens.cli import main\nassert not {heavy} & set(sys.modules)\n"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    for options in (["--version"], ["--help"], ["encode", "--help"]):
+        code = (
+            f"import sys\nfrom neurolens.cli import main\nsys.argv = {['neurolens', *options]}\n"
+            f"try:\n    main()\nfinally:\n    assert not {heavy} & set(sys.modules)\n"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("options", [(), ("--format", "json"), ("--verify",)])
+def test_info_of_a_store_needs_no_torch(store, options):
+    """What loads no torch and no library of models answers in less than a second."""
+    heavy = {"torch", "torchvision", "sklearn", "himalaya", "matplotlib", "PIL"}
+    arguments = ["neurolens", "info", str(store), *options]
+    code = (
+        f"import sys\nfrom neurolens.cli import main\nsys.argv = {arguments}\n"
+        f"try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        f"assert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "0.linear" in done.stdout
 
 
 def test_info_tells_model_stimuli_and_every_operation(store):

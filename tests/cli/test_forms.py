@@ -10,14 +10,15 @@ from PIL import Image
 from scipy.io import savemat
 
 import neurolens as nl
+from neurolens.cli.encoders import join_regions
+from neurolens.cli.options import Brain
 from neurolens.cli.results import as_profile, read_result, tabulate, write_result
 from neurolens.cli.sources import read_brain, read_reduction, read_stimuli
 from tests.cli.commands import run_here
 
 
 def read(name, **options):
-    chosen = {"regions": None, "variable": None, "dims": None, "ids": None} | options
-    return read_brain(str(name), **chosen)
+    return read_brain(Brain(brain=str(name), **options))
 
 
 def test_stimuli_of_a_folder_a_table_texts_and_a_dataset(study, tmp_path):
@@ -44,15 +45,15 @@ def test_stimuli_of_a_folder_a_table_texts_and_a_dataset(study, tmp_path):
 
 def test_brain_data_of_arrays_are_those_of_netcdf(study, tmp_path):
     ids = str(study.folder / "ids.txt")
-    tree = read(study.folder / "responses.npy", dims="stimulus,neuroid", ids=ids)
+    tree = read(study.folder / "responses.npy", dims="stimulus,neuroid", brain_ids=ids)
     np.testing.assert_array_equal(tree["brain"].values, study.brain.values[0])
     assert tree["brain"]["stimulus"].values.tolist() == study.ids
     savemat(tmp_path / "brain.mat", {"beta": study.brain.values[0], "other": np.ones((2, 2))})
-    tree = read(tmp_path / "brain.mat", dims="stimulus,neuroid", ids=ids, variable="beta")
+    tree = read(tmp_path / "brain.mat", dims="stimulus,neuroid", brain_ids=ids, variable="beta")
     np.testing.assert_array_equal(tree["brain"].values, study.brain.values[0])
-    rdms = read(study.folder / "rdms.npy", dims="subject,stimulus,stimulus_b", ids=ids)
+    rdms = read(study.folder / "rdms.npy", dims="subject,stimulus,stimulus_b", brain_ids=ids)
     np.testing.assert_array_equal(rdms["brain"].values, study.brain_rdms.values)
-    region = read(study.folder / "brain.nc", regions=["IT"])["responses"]
+    region = read(study.folder / "brain.nc", region=["IT"])["responses"]
     xr.testing.assert_identical(region, study.brain.isel(neuroid=slice(8, None)))
 
 
@@ -62,9 +63,9 @@ def test_brain_data_with_one_array_a_region(study, tmp_path):
     )
     parts.to_netcdf(tmp_path / "rdms.nc")
     assert list(read(tmp_path / "rdms.nc").children) == ["V1", "IT"]
-    assert list(read(tmp_path / "rdms.nc", regions=["IT"]).children) == ["IT"]
+    assert list(read(tmp_path / "rdms.nc", region=["IT"]).children) == ["IT"]
     xr.DataTree.from_dict({"V1": parts[["V1"]], "IT": parts[["IT"]]}).to_netcdf(tmp_path / "tree.nc")
-    tree = read(tmp_path / "tree.nc", regions=["V1"])
+    tree = read(tmp_path / "tree.nc", region=["V1"])
     np.testing.assert_array_equal(tree["V1/V1"].values, study.brain_rdms[0].values)
 
 
@@ -98,6 +99,82 @@ def test_encode_writes_the_scores_of_the_function(made, tmp_path):
     assert result.stdout.startswith("op,")
     assert run_here("plot", out).exit_code == 0
     assert (tmp_path / "scores.png").exists()
+
+
+@pytest.fixture(scope="module")
+def regions(study, tmp_path_factory):
+    """Two regions in nodes of their own, of neuroids that name no region."""
+    parts = {"V1": slice(8), "IT": slice(8, None)}
+    arrays = {name: study.brain.isel(neuroid=at).drop_vars("region") for name, at in parts.items()}
+    path = tmp_path_factory.mktemp("regions") / "regions.nc"
+    xr.DataTree.from_dict({name: array.to_dataset(name="r") for name, array in arrays.items()}).to_netcdf(
+        path
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "model"),
+    [
+        (("--model", "linear"), nl.encoding.Linear()),
+        (("--model", "pls", "--components", "2"), nl.encoding.PLS(2)),
+        (("--alphas", "10", "--seed", "3"), nl.Ridge(alphas=[10.0], seed=3)),
+    ],
+)
+def test_encode_takes_the_regressions_and_all_regions_at_once(made, regions, tmp_path, options, model):
+    arguments = ("encode", made.folder / "acts.zarr", "--brain", regions, "--cv", "3", "--ops", "3.linear")
+    result = run_here(*arguments, *options, "--quiet", "--out", tmp_path / "s.nc")
+    assert result.exit_code == 0, result.stderr
+    store = nl.open(made.folder / "acts.zarr").select("3.linear")
+    seed = int(options[-1]) if "--seed" in options else 0
+    truth = nl.encode(store, made.brain, model=model, cv=3, seed=seed, progress=False)
+    found = xr.load_dataset(tmp_path / "s.nc")
+    for region in ("V1", "IT"):
+        one, same = (
+            scores["score"].isel(neuroid=scores.region.values == region) for scores in (found, truth)
+        )
+        np.testing.assert_allclose(one, same, rtol=1e-9)
+    assert [line for line in result.stdout.splitlines() if "1 operations" in line] == [
+        "V1, 1 operations",
+        "IT, 1 operations",
+    ]
+
+
+def test_encode_fits_one_banded_model_to_several_operations(made, tmp_path):
+    store = made.folder / "acts.zarr"
+    arguments = ("encode", store, "--brain", made.folder / "brain.nc", "--cv", "3", "--model", "banded")
+    arguments += ("--ops", "1.relu", "--ops", "3.linear", "--alphas", "10", "--quiet")
+    result = run_here(*arguments, "--out", tmp_path / "s.nc")
+    assert result.exit_code == 0, result.stderr
+    acts = nl.open(store)
+    joined = nl.encoding.join_spaces({name: acts[name] for name in ("1.relu", "3.linear")})
+    model = nl.encoding.BandedRidge(alphas=[10.0])
+    truth = nl.encode({"both": joined}, made.brain, model=model, cv=3, progress=False)
+    found = xr.load_dataset(tmp_path / "s.nc")
+    assert found["op"].values.tolist() == ["1.relu + 3.linear"]
+    np.testing.assert_allclose(found["score"].values, truth["score"].values, rtol=1e-9)
+    assert "nan" not in result.stdout
+
+
+def test_regions_of_subjects_with_stimuli_of_their_own_are_joined_by_subject(study, tmp_path):
+    parts = {}
+    for k, subject in enumerate(("a", "b")):
+        one = study.brain.isel(subject=k, drop=True).isel(stimulus=slice(k, None))
+        parts[f"V1/{subject}"] = one.isel(neuroid=slice(8)).to_dataset(name="r")
+        parts[f"IT/{subject}"] = one.isel(neuroid=slice(8, None)).to_dataset(name="r")
+    xr.DataTree.from_dict(parts).to_netcdf(tmp_path / "tree.nc")
+    joined = join_regions(read(tmp_path / "tree.nc"), "tree", join=None)
+    assert list(joined) == ["a", "b"]
+    for k, array in enumerate(joined.values()):
+        truth = study.brain.isel(subject=k, drop=True).isel(stimulus=slice(k, None))
+        np.testing.assert_array_equal(array.values, truth.values)
+        assert array["region"].values.tolist() == truth["region"].values.tolist()
+    uneven = {"V1": parts["V1/a"], "IT": parts["IT/b"]}
+    xr.DataTree.from_dict(uneven).to_netcdf(tmp_path / "uneven.nc")
+    with pytest.raises(nl.errors.LabelError, match="--region, or --join inner"):
+        join_regions(read(tmp_path / "uneven.nc"), "uneven", join=None)
+    inner = join_regions(read(tmp_path / "uneven.nc"), "uneven", join="inner")
+    assert dict(inner.sizes) == {"stimulus": len(study.ids) - 1, "neuroid": 20}
 
 
 def test_tables_have_a_row_for_each_number(made, tmp_path):

@@ -77,7 +77,17 @@ WRONG = {
     "other stimuli": (("compare", "{store}", "--brain", "shapes80", "--out", "{new}.nc"), "maison 0"),
     "similarity": (("compare", "{store}", "--brain", "{brain}", "--similarity", "kendal"), "'kendall-tau-a'"),
     "no profile": (("compare", "{brain}", "--brain", "{brain}"), "RDMs"),
-    "several regions": (("encode", "{store}", "--brain", "shapes80"), "--region"),
+    "brain data are RDMs": (("encode", "{store}", "--brain", "{folder}/brain_rdms.nc"), "neurolens compare"),
+    "penalties of pls": (
+        ("encode", "{store}", "--brain", "{brain}", "--model", "pls", "--alphas", "1"),
+        "'ridge', 'banded'",
+    ),
+    "components of ridge": (("encode", "{store}", "--brain", "{brain}", "--components", "3"), "'pls'"),
+    "bands without operations": (("encode", "{store}", "--brain", "{brain}", "--model", "banded"), "--ops"),
+    "one band": (
+        ("encode", "{store}", "--brain", "{brain}", "--model", "banded", "--ops", "3.linear"),
+        "two or more",
+    ),
     "alphas": (("encode", "{store}", "--brain", "{brain}", "--alphas", "1;2"), "1,10,100"),
     "column of folds": (("encode", "{store}", "--brain", "{brain}", "--cv", "month"), "month"),
     "nothing to plot": (("plot", "none.nc"), "none.nc"),
@@ -96,6 +106,7 @@ def test_what_cannot_be_done_is_told_in_one_line(name, made, tmp_path, monkeypat
     folder = made.folder
     places = {
         "net": f"{folder}/net.py:make",
+        "folder": folder,
         "images": made.images,
         "store": folder / "acts.zarr",
         "brain": folder / "brain.nc",

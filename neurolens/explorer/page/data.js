@@ -47,6 +47,10 @@ function nameOf(id) {
 const idOfPath = new Map();
 for (let id = nOps + nGroups - 1; id >= 0; id--) idOfPath.set(pathOf(id), id);
 
+function count(n, one, many = `${one}s`) {
+  return `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
+}
+
 function say(number) {
   if (number === null || number === undefined || !Number.isFinite(number)) return "–";
   const size = Math.abs(number);

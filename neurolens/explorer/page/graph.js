@@ -167,6 +167,7 @@ function fitGraph() {
 const foot = () => document.getElementById("legend").offsetHeight + 16; // what the legend covers
 
 const LEGIBLE = 0.75; // letters of 10 pixels
+const RIM = 16; // pixels around the graph
 
 function bringIntoView(id) {
   const place = drawn.places.get(visibleOf(id));
@@ -178,7 +179,20 @@ function bringIntoView(id) {
   const inside = left > 10 && top > 10 && right < stage.clientWidth - 10 && bottom < stage.clientHeight - foot();
   if (inside && zoom === cy.zoom()) return;
   const centre = { x: place.x + place.w / 2, y: place.y + Math.min(place.h / 2, stage.clientHeight / zoom / 2.5) };
-  cy.viewport({ zoom, pan: { x: stage.clientWidth / 2 - centre.x * zoom, y: stage.clientHeight / 2 - centre.y * zoom } });
+  const whole = drawn.places.get(ROOT);
+  cy.viewport({
+    zoom,
+    pan: {
+      x: keepFull(stage.clientWidth / 2 - centre.x * zoom, whole.x * zoom, whole.w * zoom, stage.clientWidth),
+      y: keepFull(stage.clientHeight / 2 - centre.y * zoom, whole.y * zoom, whole.h * zoom, stage.clientHeight - foot()),
+    },
+  });
+}
+
+function keepFull(pan, start, size, room) {
+  // No more emptiness beside the graph than it takes: none where it is larger than the view, else it is in the middle.
+  if (size + 2 * RIM <= room) return (room - size) / 2 - start;
+  return Math.max(room - RIM - size - start, Math.min(RIM - start, pan));
 }
 
 // ------------------------------------------------------------------ hover, here and in the plot
@@ -196,7 +210,7 @@ function hover(id, where = null) {
   const node = cy.getElementById(`n${visibleOf(id)}`);
   if (!node.hasClass("frame")) node.addClass("near");
   const value = valueOf(id);
-  const lines = [pathOf(id) || data.name, isGroup(id) ? `${opsBelow[id - nOps].length} operations` : ops.shape[id]];
+  const lines = [pathOf(id) || data.name, isGroup(id) ? count(opsBelow[id - nOps].length, "operation") : ops.shape[id]];
   if (painted) lines.push(`${painted.label}: ${say(value)}`);
   tip.replaceChildren(...lines.map((line) => element("div", {}, line)));
   tip.hidden = false;

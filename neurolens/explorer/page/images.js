@@ -56,6 +56,7 @@ const STRIP = 30;
 
 function showRdm(op) {
   const found = data.rdms[op];
+  if (found.low === null) return [element("p", { class: "small" }, `No ${data.metric} distance of any two patterns is defined, as where they do not vary.`)];
   const ids = data.stimuli.ids;
   const n = ids.length;
   const upper = decode(found.levels, Uint8Array);
@@ -73,7 +74,7 @@ function showRdm(op) {
   const tell = (i, j) => {
     const level = i === j ? null : full[i * n + j];
     const value = level === null ? 0 : level === 0 ? null : found.low + ((level - 1) / 254) * (found.high - found.low);
-    pair.replaceChildren(...[picture(ids[i]), picture(ids[j]), element("span", {}, `${ids[i]} – ${ids[j]}: ${value === null ? "missing" : say(value)}`)].filter(Boolean));
+    pair.replaceChildren(...[picture(ids[i]), picture(ids[j]), element("span", {}, element("bdi", {}, ids[i]), " – ", element("bdi", {}, ids[j]), `: ${value === null ? "missing" : say(value)}`)].filter(Boolean));
   };
   canvas.addEventListener("mousemove", (event) => {
     const cell = (offset) => Math.max(0, Math.min(n - 1, Math.floor((offset / RDM_SIZE) * n)));

@@ -7,7 +7,8 @@ function showTheme() {
 function makeChoices() {
   const box = document.getElementById("choices");
   const chooser = (label, name, options, chosen, take) => {
-    const select = element("select", { "aria-label": label, "data-choice": name, onchange: (event) => take(event.target.value) });
+    const whole = options.find(([value]) => String(value) === String(chosen));
+    const select = element("select", { "aria-label": label, "data-choice": name, title: whole ? whole[1] : null, onchange: (event) => take(event.target.value) });
     options.forEach(([value, text]) => select.append(element("option", { value, selected: String(value) === String(chosen) }, cut(text, 40))));
     return element("label", {}, label, select);
   };
@@ -52,7 +53,7 @@ listen((changed) => {
 function start() {
   document.getElementById("name").textContent = data.name;
   document.getElementById("name").title = data.name;
-  document.getElementById("count").textContent = `${nOps.toLocaleString("en")} operations`;
+  document.getElementById("count").textContent = count(nOps, "operation");
   Object.assign(state, readFragment());
   showTheme();
   readValues();

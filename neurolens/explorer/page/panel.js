@@ -36,14 +36,14 @@ function goTo(id) {
 function welcome() {
   const parts = [
     element("h2", {}, data.name),
-    element("p", {}, `${nOps} operations in ${nGroups - 1} modules and composite functions.`),
+    element("p", {}, `${count(nOps, "operation")} in ${count(nGroups - 1, "module or composite function", "modules and composite functions")}.`),
     element("p", {}, "Each box is an operation, or a folded module (+). Click a box to see what it is and what it computes; click a module to unfold it, and its name (−) to fold it again. Drag to move, turn the wheel to zoom."),
   ];
   if (!data.hasArrows) parts.push(element("p", {}, "These activations come without the graph: operations stand in order of execution, and there are no arrows. A page made of a trace has them."));
   if (data.profiles.length) parts.push(...section("Profiles", ...data.profiles.map(describeProfile)));
   if (data.stimuli.shown.length) {
     const shown = element("div", { class: "maps" }, ...data.stimuli.shown.map((id) => element("figure", {}, picture(id), element("figcaption", { title: id }, id))));
-    parts.push(...section(`Stimuli: ${data.stimuli.shown.length} of ${data.stimuli.count} are pictured`, shown));
+    parts.push(...section(`Stimuli whose activations are shown: ${data.stimuli.shown.length} of ${data.stimuli.count}`, shown));
   }
   parts.push(element("p", { class: "small" }, `neurolens ${data.version}. This page is one file and asks nothing of any network.`));
   return parts;
@@ -139,6 +139,6 @@ function saySelected() {
   const id = state.selected;
   if (id === null) return "";
   const value = painted ? `, ${painted.label} ${say(valueOf(id))}` : "";
-  if (isGroup(id)) return `Module ${pathOf(id)}, ${opsBelow[id - nOps].length} operations, ${state.open.has(id) ? "unfolded" : "folded"}${value}`;
+  if (isGroup(id)) return `Module ${pathOf(id)}, ${count(opsBelow[id - nOps].length, "operation")}, ${state.open.has(id) ? "unfolded" : "folded"}${value}`;
   return `${ops.address[id]}, output ${ops.shape[id]}, operation ${id + 1} of ${nOps}${value}`;
 }
