@@ -17,7 +17,7 @@ from neurolens.activations.budget import Budget, estimate_bytes, require_memory,
 from neurolens.activations.collection import StoredActivations
 from neurolens.activations.collection import open as open_activations
 from neurolens.activations.distributed import compute_on
-from neurolens.activations.feed import deaths_named
+from neurolens.activations.feed import deaths_named, require_stimuli
 from neurolens.activations.memory import keep_freed_memory
 from neurolens.activations.operations import Ops
 from neurolens.activations.progress import track
@@ -212,6 +212,7 @@ def _make_head(run: Run, stimuli: Stimuli, dtype: str | None, skipped: Mapping[s
 
 def _check_stimuli(stimuli: Stimuli, unreadable: Unreadable) -> tuple[Stimuli, dict[str, str]]:
     """Return the stimuli that can be read, and the others with the reason."""
+    require_stimuli(stimuli)
     if unreadable == "raise":
         stimuli.check()
         return stimuli, {}

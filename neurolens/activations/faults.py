@@ -13,6 +13,7 @@ from neurolens.activations.batches import Call, undisturbed
 from neurolens.recording.addresses import Names
 from neurolens.recording.events import Recording, Value
 from neurolens.recording.recorder import record
+from neurolens.recording.structures import list_tensors
 
 Kind = Literal["NaN", "infinity"]
 
@@ -91,6 +92,21 @@ def find_origin(
 
 def _is_no_number(tensor: torch.Tensor) -> torch.Tensor:
     return ~torch.isfinite(tensor)
+
+
+def say_dtypes(module: Callable[..., Any], call: Call) -> str:
+    """Say which floating dtypes a model has and is given, where they differ: a common cause of errors."""
+    if not isinstance(module, torch.nn.Module):
+        return ""
+    own = {p.dtype for p in module.parameters() if p.is_floating_point()}
+    given = {t.dtype for t in list_tensors((call.args, dict(call.kwargs))) if t.is_floating_point()}
+    if not own or not given or own & given:
+        return ""
+    names = [", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in some)) for some in (own, given)]
+    return (
+        f"Its parameters are {names[0]} and the stimuli are {names[1]}: convert the model (model.float()), or what "
+        f"the stimuli become (transform= of Stimuli, or the model's preprocess, ending in .to(torch.{names[0]}))"
+    )
 
 
 def say_place(module: Callable[..., Any], error: BaseException) -> str:

@@ -22,6 +22,15 @@ def load_call(model: Model, stimuli: Stimuli, part: slice) -> Call:
     return as_call(tuple(batch) if isinstance(batch, list) else batch)
 
 
+def require_stimuli(stimuli: object) -> None:
+    """Raise InputError unless it is a set of stimuli."""
+    if not isinstance(stimuli, Stimuli):
+        raise InputError(
+            f"stimuli is a {type(stimuli).__name__}, not Stimuli: arrays and tensors need ids, "
+            "Stimuli.from_array(array, ids=...); images on disk come from Stimuli.from_folder or from_files."
+        )
+
+
 def check_workers(workers: int) -> None:
     """Raise InputError unless it is a number of processes."""
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:

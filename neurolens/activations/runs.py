@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
 from neurolens.activations.addressbook import AddressBook
@@ -14,7 +15,7 @@ from neurolens.activations.axes import Axes, PassAddress, find_axes, list_values
 from neurolens.activations.batches import Call, move, undisturbed
 from neurolens.activations.budget import estimate_bytes
 from neurolens.activations.choice import Chooser
-from neurolens.activations.faults import Flaw, find_flaw, find_origin, say_place
+from neurolens.activations.faults import Flaw, find_flaw, find_origin, say_dtypes, say_place
 from neurolens.activations.feed import check_workers, feed, is_death, load_call, n_ahead
 from neurolens.activations.graphs import Graphs, digest, find_aliases, find_target
 from neurolens.activations.operations import Ops
@@ -104,8 +105,8 @@ class Run:
         plans_late: bool | None = True,
         keep_first: bool = False,
     ) -> None:
-        if batch_size < 1:
-            raise InputError(f"batch_size={batch_size} is not a number of stimuli: give 1 or more.")
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
+            raise InputError(f"batch_size={batch_size!r} is not a number of stimuli: give 1 or more.")
         if len(stimuli) == 0:
             raise StimulusError("There are no stimuli to run the model on.")
         check_workers(workers)
@@ -354,7 +355,10 @@ class Run:
         except Exception as error:
             if is_death(error):
                 raise
-            error.add_note(f"{self.model.name} raised this {self._blame(part, error)}.")
+            dtypes = say_dtypes(module, call)
+            error.add_note(
+                f"{self.model.name} raised this {self._blame(part, error)}." + (dtypes and f" {dtypes}.")
+            )
             raise
 
     # ------------------------------------------------------------------ what goes wrong

@@ -12,7 +12,7 @@ import xarray as xr
 
 from neurolens.activations.assemble import label_array, stored_dtype, to_numpy
 from neurolens.activations.collection import Activations
-from neurolens.activations.feed import deaths_named
+from neurolens.activations.feed import deaths_named, require_stimuli
 from neurolens.activations.memory import keep_freed_memory
 from neurolens.activations.operations import Candidate, Ops, choose_addresses, describe_candidate
 from neurolens.activations.progress import track
@@ -201,6 +201,7 @@ def stream(
     >>> acts["linear"].dims
     ('stimulus', 'unit')
     """
+    require_stimuli(stimuli)
     stimuli.check()
     run = Run(
         as_model(model),

@@ -205,7 +205,10 @@ def array_source(array: object) -> PixelSource | InputSource:
     """Tell images from model inputs by dtype: uint8 is pixels, floating and signed integers are inputs."""
     if isinstance(array, torch.Tensor):
         if array.dtype == torch.bfloat16:
-            raise StimulusError("This tensor is bfloat16, which numpy lacks; pass tensor.to(torch.float32).")
+            raise StimulusError(
+                "This tensor is bfloat16, which numpy lacks: pass tensor.float(), and, for a model that takes "
+                "bfloat16, transform=torch.Tensor.bfloat16."
+            )
         array = array.detach().cpu().numpy()
     # A copy that nobody can write to: the caller's array may change later, the set may not.
     values: np.ndarray[Any, Any] = np.array(array)

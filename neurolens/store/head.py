@@ -26,6 +26,7 @@ from neurolens.store.arrays import (
 from neurolens.store.chunks import COMPRESSIONS, OLDEST, Compression
 from neurolens.store.files import write_files
 from neurolens.store.layout import BLOCKS_DONE, METADATA
+from neurolens.store.lock import make_folder
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def write_head(path: Path, head: Head) -> None:
     n_blocks = -(-head.attrs["n_stimuli"] // head.attrs["block_size"])
     done = ArrayFiles((n_blocks,), np.dtype(bool), ("block",), attrs={}, block=1)
     root = {"attributes": head.attrs, "zarr_format": 3, "node_type": "group"}
-    building.mkdir(parents=True)
+    make_folder(building)
     write_files(
         building,
         {

@@ -42,7 +42,7 @@ def lock_store(path: Path) -> RunLock:
     process ends, however it ends, the lock is free, and the file that is left is taken over.
     """
     file = path.resolve().with_name(f".{path.resolve().name}.lock")
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent)
     with _held_guard:
         if file in _held:
             raise StoreError(f"This process is already writing the store {path}. Finish or close that run.")
@@ -53,9 +53,25 @@ def lock_store(path: Path) -> RunLock:
     return RunLock(file, descriptor, os.getpid())
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, with its parents; StoreError where that can't be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"The folder {folder} can't be made ({error.strerror or error}). Choose a path that you may write to."
+        ) from error
+
+
 def _open_locked(file: Path, path: Path) -> int:
     while True:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise StoreError(
+                f"The store {path} can't be written: no lock can be made beside it ({file}: {error.strerror}). Choose "
+                "a folder that you may write to."
+            ) from error
         if not _try_lock(descriptor):
             holder = os.read(descriptor, 200).decode(errors="replace") or "an unnamed process"
             os.close(descriptor)

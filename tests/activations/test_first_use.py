@@ -1,0 +1,118 @@
+"""What people try first: half precision, sets of one, odd paths, what is no stimulus set."""
+
+import copy
+import os
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from torch import nn
+
+from neurolens.activations import extract, stream
+from neurolens.errors import InputError, StimulusError, StoreError
+from neurolens.stimuli import Stimuli
+
+IDS = ["Käse", "猫", "🙂", "a/b", "x y"]  # what file names may be
+IMAGES = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)).eval()
+
+
+@pytest.fixture
+def stimuli():
+    return Stimuli.from_array(IMAGES, ids=IDS)
+
+
+@pytest.mark.parametrize(("dtype", "stored"), [(torch.float16, "float16"), (torch.bfloat16, "float32")])
+def test_a_model_in_half_precision_is_given_stimuli_in_half_precision(net, tmp_path, dtype, stored):
+    half = copy.deepcopy(net).to(dtype)
+    ready = Stimuli.from_array(IMAGES, ids=IDS, transform=lambda image: image.to(dtype))
+    acts = extract(half, ready, tmp_path / "a.zarr", progress=False)
+    with torch.no_grad():
+        expected = half(IMAGES.to(dtype)).float().numpy()
+    assert acts["3.linear"].dtype == stored
+    assert acts["3.linear"].attrs["traced_dtype"] == str(dtype).removeprefix("torch.")
+    np.testing.assert_array_equal(acts["3.linear"].values, expected)
+
+
+def test_other_precisions_are_explained(net, stimuli, tmp_path):
+    half = copy.deepcopy(net).half()
+    with pytest.raises(RuntimeError) as raised:
+        extract(half, stimuli, tmp_path / "a.zarr", progress=False)
+    assert "parameters are float16 and the stimuli are float32: convert" in raised.value.__notes__[0]
+    with pytest.raises(StimulusError, match=r"transform=torch.Tensor.bfloat16"):
+        Stimuli.from_array(IMAGES.bfloat16(), ids=IDS)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 1000])
+def test_any_batch_size_gives_the_same_labels(net, stimuli, tmp_path, batch_size):
+    acts = extract(net, stimuli, tmp_path / "a.zarr", batch_size=batch_size, progress=False)
+    with torch.no_grad():
+        np.testing.assert_allclose(acts["3.linear"].values, net(IMAGES).numpy(), atol=1e-6)
+    assert acts["3.linear"].stimulus.values.tolist() == IDS
+    tree = xr.open_datatree(tmp_path / "a.zarr", engine="zarr")
+    assert tree["3/linear/activation"].stimulus.values.tolist() == IDS
+
+
+def test_one_stimulus_is_enough(net, tmp_path):
+    one = Stimuli.from_array(IMAGES[:1], ids=["猫"])
+    acts = extract(net, one, tmp_path / "a.zarr", progress=False)
+    assert acts["1.relu"].dims == ("stimulus", "channel", "y", "x")
+    np.testing.assert_array_equal(acts["1.relu"].values, stream(net, one, progress=False)["1.relu"].values)
+
+
+class Answers(nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        y = self.net(x)
+        return {"logits": y, "more": {"probability": y.softmax(-1)}, "count": 3}
+
+
+def test_results_in_a_dict_have_their_names(net, stimuli, tmp_path):
+    acts = extract(Answers(net), stimuli, tmp_path / "a.zarr", progress=False)
+    with torch.no_grad():
+        expected = net(IMAGES).softmax(-1).numpy()
+    np.testing.assert_allclose(acts["output[more][probability]"].values, expected, atol=1e-6)
+    np.testing.assert_array_equal(acts["output[logits]"].values, acts["net.3.linear"].values)
+
+
+@pytest.mark.parametrize("given", [IMAGES, IMAGES.numpy(), ["a.png"]], ids=["tensor", "array", "paths"])
+def test_what_is_no_set_of_stimuli_is_refused(net, tmp_path, given):
+    with pytest.raises(InputError, match=r"not Stimuli: .*Stimuli\.from_array"):
+        extract(net, given, tmp_path / "a.zarr", progress=False)
+    with pytest.raises(InputError, match=r"not Stimuli: .*Stimuli\.from_array"):
+        stream(net, given, progress=False)
+
+
+@pytest.mark.parametrize("batch_size", [2.5, "3", True, -1])
+def test_batches_are_counted_in_whole_stimuli(net, stimuli, tmp_path, batch_size):
+    with pytest.raises(InputError, match="is not a number of stimuli"):
+        extract(net, stimuli, tmp_path / "a.zarr", batch_size=batch_size, progress=False)
+
+
+def test_a_path_below_a_file_is_refused(net, stimuli, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=r"file can't be made \(.*Choose a path"):
+        extract(net, stimuli, tmp_path / "file" / "a.zarr", progress=False)
+
+
+def test_a_folder_that_may_not_be_written_is_said(net, stimuli, tmp_path, monkeypatch):
+    opened = os.open
+
+    def refuse(path, *args, **options):  # as for a user without the right; the tests may run as root
+        if str(path).endswith(".a.zarr.lock"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *args, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(StoreError, match=r"can't be written: no lock .*Permission denied.*Choose a folder"):
+        extract(net, stimuli, tmp_path / "a.zarr", progress=False)
+    assert list(tmp_path.iterdir()) == []
