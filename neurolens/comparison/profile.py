@@ -71,7 +71,8 @@ def compare(
     brain
         RDMs ([region,] [subject,] [session,] [time,] stimulus, stimulus_b), responses ([subject,] [time,]
         stimulus, [repetition,] neuroid) with coords `region` and `subject` on `neuroid` where there are several,
-        or a DataTree or dict: region -> one of these. Sessions of a subject are averaged.
+        or a DataTree or dict: region -> one of these, or region -> subject -> one of these (where subjects saw
+        different stimuli, join="inner" takes those that all of them saw). Sessions of a subject are averaged.
     method
         "rsa"; "cka" (debiased), "procrustes", "cca"; "ridge", "pls" (encoding models, Pearson r); "ersa" (RSA of
         the predictions of a ridge, over pairs of stimuli of one test fold). All but "rsa" need responses.
@@ -212,7 +213,7 @@ def _score_model(source: object, brain: object, plan: Plan) -> xr.Dataset:
         client=plan.client,
         progress=plan.progress,
     )
-    regions = read_targets(brain, metric=plan.metric)
+    regions = read_targets(brain, metric=plan.metric, join=plan.join)
     inputs = {"source": hash_array(rdms)}
     inputs |= {f"brain {name}".strip(): hash_array(target) for name, target in regions.items()}
     targets: Targets = {
@@ -226,7 +227,7 @@ def _score_model(source: object, brain: object, plan: Plan) -> xr.Dataset:
 
 
 def _score_by_encoding(source: object, brain: object, plan: Plan) -> xr.Dataset:
-    responses = read_responses(brain)
+    responses = read_responses(brain, join=plan.join)
     opened = open_source(source, ops=plan.ops, memory=plan.memory, progress=plan.progress)
     found: dict[tuple[str, object], xr.Dataset] = {}
     targets: Targets = {}
@@ -245,9 +246,9 @@ def _score_by_encoding(source: object, brain: object, plan: Plan) -> xr.Dataset:
 
 def _score_by_predictions(source: object, brain: object, plan: Plan) -> xr.Dataset:
     """Score by encoding RSA: RDMs of predictions against the RDMs of what was predicted."""
-    responses = read_responses(brain)
+    responses = read_responses(brain, join=plan.join)
     opened = open_source(source, ops=plan.ops, memory=plan.memory, progress=plan.progress)
-    regions = read_targets(brain, metric=plan.metric)
+    regions = read_targets(brain, metric=plan.metric, join=plan.join)
     found: dict[tuple[str, object], xr.Dataset] = {}
     targets: Targets = {}
     first: xr.DataArray | None = None

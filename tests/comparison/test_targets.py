@@ -6,7 +6,7 @@ import xarray as xr
 from scipy.spatial.distance import pdist, squareform
 
 import neurolens as nl
-from neurolens.comparison.targets import read_targets
+from neurolens.comparison.targets import read_responses, read_targets
 from neurolens.errors import InputError, LabelError
 
 IDS = ["a", "b", "c", "d", "e", "f"]
@@ -62,6 +62,80 @@ def test_a_tree_a_dict_and_a_dim_of_regions_say_the_same():
             np.testing.assert_array_equal(got[region], squares[region])
 
 
+def draw_tree(shown):
+    """Region, then subject, then responses, as measured sets are laid out; subjects have neuroids of their own."""
+    nodes, n_neuroids = {}, 12
+    for r, region in enumerate(("V1", "IT")):
+        for s, (subject, ids) in enumerate(shown.items()):
+            labels = {"region": [region] * (n_neuroids + s), "subject": [subject] * (n_neuroids + s)}
+            data = draw_responses(10 * r + s, n_neuroids + s, **labels).sel(stimulus=ids)
+            nodes[f"{region}/{subject}"] = data.to_dataset(name="responses")
+    return xr.DataTree.from_dict(nodes, name="measured")
+
+
+def test_nodes_below_a_region_are_its_subjects():
+    tree = draw_tree({"subj01": IDS, "subj02": IDS[::-1]})
+    got = read_targets(tree, metric="correlation")
+    assert list(got) == ["V1", "IT"]
+    for region, target in got.items():
+        assert target.dims == ("subject", "stimulus", "stimulus_b")
+        assert target.subject.values.tolist() == ["subj01", "subj02"]
+        for subject in target.subject.values:
+            values = tree[f"{region}/{subject}/responses"].sel(stimulus=IDS).values
+            np.testing.assert_allclose(target.sel(subject=subject), scipy_rdm(values), rtol=1e-9)
+    nested = {
+        region: {name: node["responses"] for name, node in tree[region].children.items()} for region in tree
+    }
+    for same in (nested, {region: tree[region] for region in tree}):
+        for region, target in read_targets(same, metric="correlation").items():
+            xr.testing.assert_identical(target, got[region])
+    laid = read_responses(tree)
+    assert laid.sizes == {"stimulus": 6, "neuroid": 2 * (12 + 13)}
+    assert [set(laid.subject.values[laid.region == r]) for r in got] == [{"subj01", "subj02"}] * 2
+    np.testing.assert_array_equal(
+        laid.isel(neuroid=slice(12, 25)).sel(stimulus=IDS), tree["V1/subj02/responses"].sel(stimulus=IDS)
+    )
+
+
+def test_subjects_who_saw_other_stimuli_share_what_all_saw():
+    tree = draw_tree({"subj01": IDS[:5], "subj02": IDS[1:]})
+    with pytest.raises(LabelError, match=r"brain\['V1'\]\['subj02'\]"):
+        read_targets(tree, metric="correlation")
+    target = read_targets(tree, metric="correlation", join="inner")["V1"]
+    assert target.stimulus.values.tolist() == IDS[1:5]
+    values = tree["V1/subj02/responses"].sel(stimulus=IDS[1:5]).values
+    np.testing.assert_allclose(target.sel(subject="subj02"), scipy_rdm(values), rtol=1e-9)
+    with pytest.raises(LabelError, match="subj02"):
+        read_responses(tree)
+    assert read_responses(tree, join="inner").stimulus.values.tolist() == IDS[1:5]
+
+
+def test_a_profile_of_a_tree_of_regions_and_subjects(network, regions):
+    nodes = {
+        f"{region}/{subject}": data.sel(subject=subject, drop=True).to_dataset(name="responses")
+        for region, data in regions.items()
+        for subject in data.subject.values
+    }
+    tree = xr.DataTree.from_dict(nodes)
+    for method, options in (("rsa", {}), ("cka", {}), ("ridge", {"model": nl.Ridge(alphas=10.0)})):
+        given = {"method": method, "options": options, "n_permutations": 19, "n_splits": 2, "progress": False}
+        profile, want = nl.compare(network, tree, **given), nl.compare(network, regions, **given)
+        assert profile.region.values.tolist() == ["V1", "IT"]
+        for name in ("score", "p", "score_subject", "ceiling_low"):
+            np.testing.assert_array_equal(profile[name], want[name], err_msg=f"{method}: {name}")
+
+
+def test_trees_of_no_accepted_form_are_named():
+    one = draw_responses().to_dataset(name="responses")
+    deep = xr.DataTree.from_dict({"V1/subj01/session1": one})
+    both = xr.DataTree.from_dict({"V1": one, "V1/subj01": one})
+    several = {"V1": {"subj01": draw_responses(subject=[1] * 10 + [2] * 10)}}
+    for brain, says in ((deep, "V1/subj01/session1"), (both, "data of its own"), (several, "one subject")):
+        for read in (read_targets, read_responses):
+            with pytest.raises(InputError, match=says):
+                read(brain, **({"metric": "correlation"} if read is read_targets else {}))
+
+
 def with_nan():
     square = scipy_rdm(draw_responses().values)
     square[2, :] = square[:, 2] = np.nan
@@ -73,6 +147,7 @@ def with_nan():
     [
         (np.zeros((6, 6)), InputError, "is a ndarray"),
         ({"V1": np.zeros((6, 6))}, InputError, r"brain\['V1'\] is a ndarray"),
+        ({"V1": {"a": draw_responses(), "b": 3}}, InputError, r"brain\['V1/b'\] is a int"),
         ({}, InputError, "empty"),
         (with_nan(), InputError, "most at the stimuli 'c'"),
         (draw_responses().rename(neuroid="place"), LabelError, "'neuroid'"),
