@@ -93,8 +93,9 @@ def render(graph: graphviz.Digraph, path: Path) -> None:
     if path.suffix == ".dot":
         path.write_text(graph.source, encoding="utf-8")
     elif shutil.which("dot"):
-        command = ["dot", f"-T{path.suffix[1:]}", *_resolution(path), "-o", str(path)]
-        subprocess.run(command, input=graph.source.encode(), check=True, capture_output=True)
+        command = ["dot", f"-T{path.suffix[1:]}", *_resolution(path)]
+        done = subprocess.run(command, input=graph.source.encode(), check=True, capture_output=True)
+        path.write_bytes(done.stdout)
     else:
         _render_without_dot(graph.source, path)
 
@@ -108,7 +109,8 @@ def _render_without_dot(source: str, path: Path) -> None:
             "it), or Graphviz itself; or write a .dot file and render it elsewhere."
         ) from None
     with pygraphviz.AGraph(string=source) as picture:
-        picture.draw(str(path), prog="dot", args=" ".join(_resolution(path)))
+        # Into memory: where Graphviz itself meets a full disk it ends the process.
+        path.write_bytes(picture.draw(format=path.suffix[1:], prog="dot", args=" ".join(_resolution(path))))
 
 
 def _resolution(path: Path) -> list[str]:
