@@ -125,6 +125,7 @@ def export_tutorial(path: Path, out: Path) -> list[str]:
             notebook,
             timeout=TIMEOUT,
             kernel_name="python3",
+            extra_arguments=["--log-level=40"],  # errors; not that it talks over TCP
             resources={"metadata": {"path": folder}},
         )
         client.execute(env={**SURROUNDINGS, **os.environ})
