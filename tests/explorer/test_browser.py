@@ -363,6 +363,27 @@ def test_everything_can_be_done_with_keys(page):
     assert heading(page) == "Net"
 
 
+def test_going_through_the_graph_by_keys_leaves_no_emptiness_beside_it(page):
+    page.locator("#unfold-all").click()
+    page.locator("#graph").focus()
+    legend = page.locator("#legend").bounding_box()["height"] + 16
+    for key in ["ArrowDown"] * 12 + ["ArrowUp"] * 2:
+        page.keyboard.press(key)
+        (chosen,) = page.evaluate(
+            f"{GRAPH}.nodes('.selected').map((n) => n.renderedBoundingBox({{ includeLabels: false }}))"
+        )
+        whole = page.evaluate(f"{GRAPH}.elements().renderedBoundingBox({{ includeLabels: false }})")
+        room = page.evaluate(
+            "(({clientWidth, clientHeight}) => [clientWidth, clientHeight])(document.getElementById('graph'))"
+        )
+        for low, high, size in (("x1", "x2", room[0]), ("y1", "y2", room[1] - legend)):
+            assert chosen[low] > -6
+            assert chosen[high] < size + 6
+            if whole[high] - whole[low] > size:
+                assert whole[low] < 40
+                assert whole[high] > size - 40
+
+
 def test_keys_zoom_turn_the_theme_change_colours_and_show_help(page):
     zoom = read_view(page)[0]
     page.keyboard.press("+")
@@ -526,6 +547,28 @@ def test_a_store_opens_with_its_arrows(study, show, tmp_path):
     click(page, "0.conv2d")
     assert page.locator("#panel .maps canvas").count() == len(IDS)
     assert page.locator("#panel .rdm").count() == 1
+
+
+def test_one_operation_without_variation_or_pictures(show, tmp_path):
+    class Nothing(nn.Module):
+        def forward(self, x):
+            return x * 0
+
+    ids = ["\u202eabc", "two\nlines", "😀", "'"]
+    stimuli = nl.Stimuli.from_array(torch.rand(4, 5), ids=ids)
+    page = show(nl.explore(nl.trace(Nothing(), stimuli), out=tmp_path / "one.html", progress=False))
+    assert "2 operations in 0 modules" in page.locator("#panel").inner_text()
+    assert page.locator("#panel img").count() == 0
+    click(page, "mul")
+    text = page.locator("#panel").inner_text()
+    assert "No correlation distance of any two patterns is defined" in text
+    assert page.locator("#panel .rdm").count() == 0
+    click(page, "input")
+    page.locator(".rdm canvas").focus()
+    page.keyboard.press("ArrowRight")
+    said = page.locator(".pair span")
+    assert said.locator("bdi").all_text_contents() == [ids[0], "😀"]  # a mark of direction ends with its name
+    assert said.text_content().startswith("\u202eabc – 😀: ")
 
 
 def test_addresses_that_look_like_paths_are_text(show, tmp_path):

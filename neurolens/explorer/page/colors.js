@@ -1,9 +1,9 @@
 // What colours mean: families of functions, or numbers along a scale.
 
 const VIRIDIS = ["#440154", "#482475", "#414487", "#355f8d", "#2a788e", "#21918c", "#22a884", "#44bf70", "#7ad151", "#bddf26", "#fde725"];
-const FAMILY_COLORS = {
-  light: ["#56a0d8", "#e8a23d", "#8fcbb5", "#f0dc6a", "#c9a0d4", "#d9714f", "#b6bfca", "#dfe4ea", "#ffffff"],
-  dark: ["#2f7cb8", "#b97a1c", "#3f8f74", "#a8951f", "#8d5f9c", "#b5502f", "#66717f", "#3c4653", "#252e3a"],
+const FAMILY_COLORS = { // told apart by eyes that lack one kind of cone, too: tests/explorer/test_colors.py
+  light: ["#479ad8", "#e8a23d", "#96ceb2", "#f0dc6a", "#caa1d5", "#d9714f", "#b1bbc6", "#d0e5fa", "#ffffff"],
+  dark: ["#1673ba", "#a86c07", "#3b9377", "#b29d29", "#8c5d99", "#b54f2e", "#66717f", "#454e5a", "#252e3a"],
 };
 
 const rgb = (hex) => [1, 3, 5].map((k) => parseInt(hex.slice(k, k + 2), 16));
