@@ -166,13 +166,15 @@ for k, color in zip((2, 4, 6), ("#0072b2", "#009e73", "#d55e00"), strict=True):
         milliseconds,
         partial.sel({"pass": k}),
         color=color,
-        label=f"pass {k} without pass 1",
+        label=f"pass {k}",
     )
 ax.axhline(0, color="black", linewidth=0.8)
 ax.set(
-    xlabel="time from onset (ms)", ylabel="partial similarity (rho)", ylim=(-0.05, 0.75)
+    xlabel="time from onset (ms)", ylabel="partial similarity (rho)", ylim=(-0.05, 0.8)
 )
-_ = ax.legend(frameon=False, fontsize=8, ncols=3, loc="upper center")
+_ = ax.legend(
+    title="without pass 1", frameon=False, fontsize=8, ncols=3, loc="upper center"
+)
 
 # %% [markdown]
 # ## Many moments, one test
