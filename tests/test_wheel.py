@@ -36,6 +36,36 @@ def test_holds_every_file_of_the_catalogue_and_no_tests(wheel):
     assert not any(name.startswith(("tests/", "tutorials/", "datasets/")) for name in names)
 
 
+def test_holds_every_file_of_the_package_and_its_licence(wheel):
+    package = ROOT / "neurolens"
+    files = {file.relative_to(ROOT).as_posix() for file in package.rglob("*") if file.is_file()}
+    expected = {file for file in files if "__pycache__" not in file and not file.endswith((".pyc", ".so"))}
+    assert {"neurolens/explorer/page/main.js", "neurolens/explorer/vendor/cytoscape.LICENSE"} <= expected
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if name.startswith("neurolens/")}
+        for name in expected:
+            assert archive.read(name) == (ROOT / name).read_bytes(), name
+        (info,) = {name.split("/")[0] for name in archive.namelist() if ".dist-info/" in name}
+        assert archive.read(f"{info}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
+        assert "neurolens = neurolens.cli:main" in archive.read(f"{info}/entry_points.txt").decode()
+    assert {name for name in names if not name.startswith("neurolens/_datasets/")} == expected
+
+
+def test_writes_a_page_outside_the_checkout(unpacked, tmp_path):
+    code = (
+        "import torch\nimport neurolens as nl\n"
+        "trace = nl.trace(torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.ReLU()), torch.rand(4, 3))\n"
+        "print(nl.explore(trace, out='page.html', progress=False).stat().st_size)\n"
+    )
+    environment = {"PYTHONPATH": str(unpacked), "PATH": "", "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 400_000  # with the library that draws
+    assert "1.relu" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
 def test_finds_its_datasets_outside_the_checkout(unpacked, tmp_path):
     code = (
         "import neurolens as nl\n"
