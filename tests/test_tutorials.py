@@ -1,12 +1,14 @@
 """The tutorials: their form, their exercises, and two of them run; `make tutorials` runs all."""
 
 import ast
+import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import jupytext
+import nbformat
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "tutorials"
@@ -74,6 +76,17 @@ def test_one_runs_from_top_to_bottom_and_its_checks_tell_right_from_wrong(tmp_pa
     }
     assert hidden
     assert any(output for cell in notebook.cells for output in cell.get("outputs", []))
+
+
+def test_notes_of_fonts_are_left_out_and_errors_are_not():
+    spec = importlib.util.spec_from_file_location("export", FOLDER / "export.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    said = ["Fontconfig warning: line 6", "Traceback: no such file", "Fontconfig warning: a\nbut this is one"]
+    cell = nbformat.v4.new_code_cell()
+    cell.outputs = [nbformat.v4.new_output("stream", name="stderr", text=text) for text in said]
+    module.drop_notes_of_fonts(cell)
+    assert [output.text for output in cell.outputs] == said[1:]
 
 
 BROKEN = """# %% [markdown]

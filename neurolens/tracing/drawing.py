@@ -273,7 +273,7 @@ class _Picture:
             fontcolor=_BRANCH,
             style="dotted",
             penwidth="1.6",
-            label=graphviz.escape(f"{text}: {'yes' if branch.taken else 'no'}"),
+            label=graphviz.escape(f"   {text}: {'yes' if branch.taken else 'no'}"),  # beside the dots
             tooltip=graphviz.escape(str(branch.source)),
         )
 
