@@ -41,14 +41,14 @@ def make_regression(kind: Regression, *, alphas: str | None, components: int | N
 
 def join_operations(activations: Activations, ops: Sequence[str] | None) -> dict[str, xr.DataArray]:
     """Lay the operations of --ops side by side, each a band."""
+    advice = "name two or more, such as --ops layer1 --ops layer4."
+    if not ops:  # before anything is read: all operations would hardly be meant
+        raise InputError(f"--model banded fits one model to several operations, a band each: {advice}")
     spaces = {address: array for address, array in activations.items() if STIMULUS in array.dims}
-    if not ops or len(spaces) < 2:
+    if len(spaces) < 2:
         raise InputError(
-            f"--model banded fits one model to several operations, a band each, and --ops names {len(spaces)} "
-            f"with stimuli: name two or more, such as --ops layer1 --ops layer4."
-            if ops
-            else "--model banded fits one model to several operations, a band each: name them, such as "
-            "--ops layer1 --ops layer4."
+            f"--model banded fits one model to several operations, a band each, and --ops finds {len(spaces)} with "
+            f"stimuli: {advice}"
         )
     return {" + ".join(spaces): join_spaces(spaces)}
 
