@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,12 @@ from PIL import Image
 from torchvision import models, transforms
 
 from benchmarks.measuring import Row, Timing, interleave, read_peak_memory, run_apart, save
-from neurolens.activations import extract
+from neurolens.activations import extract, stream
 from neurolens.activations import open as open_activations
+from neurolens.activations.memory import keep_freed_memory
 from neurolens.models import Model
 from neurolens.stimuli import Stimuli
+from neurolens.store import create_store
 
 LAYERS = ("maxpool", "layer1", "layer2", "layer3", "layer4")
 BATCH = 32
@@ -178,7 +181,43 @@ def compare_all(images: list[Path], folder: Path, n_runs: int) -> Row:
     slower = max((times["forward"], times["write"]), key=lambda timing: timing.wall)
     name = "the plain forward" if slower is times["forward"] else "writing one file"
     task = f"resnet18, {len(images)} images, all operations ({n_bytes / 1e9:.2g} GB) to disk"
-    return _row(task, times["ours"], slower, f"{name}, the slower of both", 0.85, len(images))
+    row = _row(task, times["ours"], slower, f"{name}, the slower of both", 0.85, len(images))
+    return replace(
+        row, limit=measure_limit(model, stimuli, folder / "limit", slower.wall / len(inputs), n_runs)
+    )
+
+
+def measure_limit(
+    model: torch.nn.Module, stimuli: Stimuli, folder: Path, seconds_a_batch: float, n_runs: int
+) -> str:
+    """Say what would be reached if computing and storing a batch kept all cores busy, and nothing else were done."""
+    batch = stimuli.select(stimuli.ids[:BATCH])
+    x = torch.stack([batch.read(index) for index in range(BATCH)])
+    arrays = {address: array.copy() for address, array in stream(model, batch, progress=False).items()}
+
+    def compute() -> None:
+        with torch.no_grad():
+            model(x)
+
+    shutil.rmtree(folder, ignore_errors=True)
+    with (
+        keep_freed_memory(),
+        create_store(folder, stimuli=batch.coords(), attrs={}, block_size=BATCH) as writer,
+    ):
+        for address, array in arrays.items():
+            writer.declare(address, dims=array.dims, shape=array.shape, dtype=array.dtype, attrs={})
+        values = {address: array.values for address, array in arrays.items()}
+        times = interleave(
+            {"compute": compute, "store": lambda: writer.write_block(0, values)}, n_runs=n_runs
+        )
+    shutil.rmtree(folder)
+    cpus = times["compute"].cpu, times["store"].cpu
+    size = sum(array.nbytes for array in values.values()) / 1e9
+    bound = seconds_a_batch / (sum(cpus) / (os.cpu_count() or 1))
+    return (
+        f"{bound:.2f} x with every core always busy: a batch takes {cpus[0]:.2f} s of CPU to compute, and "
+        f"{cpus[1]:.2f} s to compress, sum and write its {size:.2g} GB ({cpus[1] / size:.2f} s a GB)"
+    )
 
 
 def _row(task: str, ours: Timing, peer: Timing, name: str, target: float | None, n: int) -> Row:

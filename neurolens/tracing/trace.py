@@ -207,14 +207,15 @@ class Trace(Mapping[str, Operation]):
         """Where the stimuli are in each activation, found by running the model on two and on three of them."""
         with parameters_kept(self.model.module, self.recording.written):
             return find_axes(
-                self.model.module, self._call, ops=self._find_kept() or "**", batch_axis=self._batch_axis
+                self.model.module, self._call, ops=self._find_kept(), batch_axis=self._batch_axis
             )
 
-    def _find_kept(self) -> list[str]:
-        """Return the operations that hold an activation: only what they gave is worth comparing."""
+    def _find_kept(self) -> str | list[str]:
+        """Return the operations that hold an activation, where they are few: only what they gave is compared."""
+        of_event = self.names.of_event
         events = dict.fromkeys(value.event.index for value in self.recording.tensors)
-        kept = (self.names.of_event[index][0].address for index in events if index in self.names.of_event)
-        return list(dict.fromkeys(kept))
+        kept = list(dict.fromkeys(of_event[index][0].address for index in events if index in of_event))
+        return kept if 0 < 2 * len(kept) < len(self.names.operations) else "**"
 
     @cached_property
     def planner(self) -> LayoutPlanner:
