@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import warnings
 from collections.abc import Callable
@@ -91,12 +92,15 @@ def run_null(method: str, seed: int) -> tuple[float, ...]:
 WORLDS: dict[str, Run] = {"found": run_found, "null": run_null}
 
 
-def run_chunk(world: str, method: str, start: int) -> None:
+def run_chunk(task: tuple[str, str, int]) -> None:
     """Simulate with seeds of their own, so that a chunk is the same whoever runs it; keep it whole or not at all."""
+    world, method, start = task
     path = FOLDER / f"{world}-{method}-{start:05d}.json"
     if path.exists():
         return
-    found = [WORLDS[world](method, seed) for seed in range(start, start + CHUNK)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NeurolensWarning)
+        found = [WORLDS[world](method, seed) for seed in range(start, start + CHUNK)]
     partial = path.with_suffix(f".{os.getpid()}")
     partial.write_text(json.dumps(found))
     partial.rename(path)
@@ -169,13 +173,19 @@ def main() -> None:
     parser.add_argument("--found", type=int, default=200)
     parser.add_argument("--null", type=int, default=2000)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--processes", type=int, default=2)
     chosen = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    warnings.simplefilter("ignore", NeurolensWarning)
-    for world, n_runs in (("found", chosen.found), ("null", chosen.null)):
-        for start in range(0, n_runs, CHUNK):
-            for method in chosen.methods:
-                run_chunk(world, method, start)
+    sizes = {"found": chosen.found, "null": chosen.null}
+    tasks = [
+        (world, method, start)
+        for world, n_runs in sizes.items()
+        for start in range(0, n_runs, CHUNK)
+        for method in chosen.methods
+    ]
+    with multiprocessing.get_context("fork").Pool(chosen.processes) as pool:
+        for _ in pool.imap_unordered(run_chunk, tasks):
+            pass
     PAGE.write_text(write_page())
 
 

@@ -47,6 +47,10 @@ def test_patterns_are_compared_by_compare_representations(network, regions, meth
         )
         for name in ("score", "chance", "p", "p_corrected"):
             np.testing.assert_array_equal(profile[name].sel(region=region), want[name], err_msg=name)
+        np.testing.assert_array_equal(
+            profile.score_subject.sel(region=region).transpose("op", "subject"),
+            want.score_subject.transpose("op", "subject"),
+        )
     assert profile.score.sel(region="V1").idxmax("op") == "early"
     assert (profile.ceiling_low < profile.ceiling_high).all()
     assert ((profile.ci_low < profile.score) & (profile.score < profile.ci_high)).all()
@@ -81,6 +85,7 @@ def test_responses_are_predicted_by_encode(network, regions, method):
     np.testing.assert_array_equal(profile.p, test.p)
     np.testing.assert_array_equal(profile.p_corrected, test.p_corrected)
     np.testing.assert_array_equal(profile.ci_low, interval.ci_low)
+    np.testing.assert_array_equal(profile.ci_high, interval.ci_high)
     want = nl.encoding.summarize_regions(direct)
     np.testing.assert_array_equal(profile.score_subject, want.transpose("op", "region", "subject"))
     assert profile.score.sel(region="IT").idxmax("op") == "late"
@@ -93,13 +98,19 @@ def test_ersa_compares_predicted_rdms(network, regions):
     direct = nl.encode(network, lay_out(regions), model=RIDGE, predictions=True, progress=False)
     predicted = nl.encoding.predicted_rdm(direct)
     for region, data in regions.items():
-        rdms = predicted.sel(region=region, drop=True).sel(
-            stimulus=data.stimulus, stimulus_b=data.stimulus.values
-        )
         want = nl.rsa.infer(
-            rdms, nl.rdm(data), method="spearman", within="test_fold", n_permutations=19, n_bootstraps=0
+            predicted.sel(region=region, drop=True),
+            nl.rdm(data),
+            method="spearman",
+            within="test_fold",
+            n_permutations=19,
+            n_bootstraps=0,
         )
-        np.testing.assert_allclose(profile.score.sel(region=region), want.score, rtol=1e-12)
+        for name in ("score", "p", "p_corrected", "ceiling_low", "ceiling_high"):
+            np.testing.assert_array_equal(profile[name].sel(region=region), want[name], err_msg=name)
+        np.testing.assert_array_equal(
+            profile.score_subject.sel(region=region).transpose("op", "subject"), want.score_subject
+        )
 
 
 def test_reliability_is_the_ceiling_of_an_encoding_model(network):
