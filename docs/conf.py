@@ -50,6 +50,8 @@ nb_execution_mode = (
 
 default_role = "code"  # names in docstrings stand in single backticks
 
+nb_merge_streams = True  # lines of one cell in one box
+
 autosummary_generate = True
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"

@@ -5,6 +5,7 @@ import doctest
 import importlib
 import inspect
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -13,6 +14,7 @@ import warnings
 from operator import attrgetter
 from pathlib import Path
 
+import jupytext
 import matplotlib
 import matplotlib.pyplot as plt
 import pytest
@@ -90,6 +92,19 @@ def test_what_it_links_to_is_there(page):
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
     links = re.findall(r"\]\((?!https?://|#)([^)#\s]+)[^)]*\)", text)
     assert [link for link in links if not (DOCS / link).exists()] == []
+
+
+def test_the_site_folds_checks_and_solutions_and_nothing_else(tmp_path):
+    tree = ast.parse((DOCS / "conf.py").read_text(encoding="utf-8"))
+    tree.body = [node for node in tree.body if getattr(node, "name", "") == "gather_tutorials"]
+    scope = {"shutil": shutil, "jupytext": jupytext, "Path": Path}  # the rest of the file writes inventories
+    exec(compile(tree, "conf.py", "exec"), scope)
+    scope["gather_tutorials"](ROOT / "tutorials", tmp_path / "pages")
+    pages = sorted((tmp_path / "pages").glob("*.ipynb"))
+    assert len(pages) == 9
+    for cell in (cell for page in pages for cell in jupytext.read(page).cells):
+        tags = set(cell.metadata.get("tags", []))
+        assert ("hide-input" in tags) == bool(tags & {"check", "solution"})
 
 
 # --- what is public
