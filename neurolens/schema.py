@@ -95,6 +95,11 @@ def stimulus_ids(array: xr.DataArray | xr.Dataset, what: str, dim: str = STIMULU
             f"{what} has no labels on {dim!r}, and stimuli are joined by label, never by order. "
             f"Give them: array.assign_coords({dim}=ids)."
         )
+    if dim in array.indexes and array.indexes[dim].nlevels > 1:
+        raise LabelError(
+            f"{what} has several labels for each {dim} (a MultiIndex of {list_names(array.indexes[dim].names)}); a "
+            f"stimulus has one. Keep the rest as metadata: array.reset_index({dim!r}).assign_coords({dim}=ids)."
+        )
     ids = np.asarray(array.coords[dim].values)
     unique, counts = np.unique(ids.astype(str), return_counts=True)
     if (counts > 1).any():

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from neurolens.encoding.estimators import LinearEstimator, check_groups
+from neurolens.encoding.estimators import PenalizedEstimator, check_groups
 from neurolens.encoding.features import split_band_labels
-from neurolens.encoding.folds import CrossValidator, Folds, resolve_inner
+from neurolens.encoding.folds import CrossValidator
 from neurolens.encoding.ridge import check_alphas, warn_edge
 from neurolens.errors import InputError, LabelError
 from neurolens.numerics.banded import fit_banded, split_bands
@@ -23,7 +23,7 @@ __all__ = ["BandedRidge", "check_band_memory", "stack_kernels"]
 FloatArray = NDArray[np.floating[Any]]
 
 
-class BandedRidge(LinearEstimator):
+class BandedRidge(PenalizedEstimator):
     """Ridge regression on several feature spaces (bands), each with its own penalty for every target.
 
     Minimises ``|Y - sum_b X_b B_b|² + sum_b (alpha / share_b) |B_b|²`` with an intercept. Each band is centred,
@@ -122,7 +122,7 @@ class BandedRidge(LinearEstimator):
             {name: [features[:, rows]] for name, rows in positions.items()}, len(features)
         )
         everything = np.arange(len(features))
-        labels = everything if groups is None else check_groups(groups, len(features))
+        labels = check_groups(groups, len(features))
         split = split_bands(kernels, everything, everything[:0])
         fit = fit_banded(split, targets, **self.options(labels))
         coef = np.empty((features.shape[1], targets.shape[1]), dtype=features.dtype)
@@ -162,10 +162,6 @@ class BandedRidge(LinearEstimator):
             "seed": self.seed,
             "device": self.device,
         }
-
-    def inner_folds(self, groups: NDArray[Any]) -> Folds:
-        """Return the folds that shares and alphas are chosen by."""
-        return resolve_inner(self.cv, groups, seed=self.seed, what="the cv of BandedRidge")
 
     def _split_features(self, n_features: int) -> dict[str, NDArray[np.intp]]:
         """Positions of the features of each band; without bands all features are one."""

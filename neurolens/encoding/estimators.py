@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from neurolens.encoding.folds import CrossValidator, Folds, resolve_inner
 from neurolens.errors import LabelError
 
-__all__ = ["LinearEstimator", "check_groups"]
+__all__ = ["LinearEstimator", "PenalizedEstimator", "check_groups"]
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -59,8 +60,31 @@ class LinearEstimator(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
         self.intercept_ = intercept[0] if flat else intercept
 
 
-def check_groups(groups: ArrayLike, n_stimuli: int) -> NDArray[Any]:
-    """Return one group label per stimulus."""
+class PenalizedEstimator(LinearEstimator):
+    """A linear estimator whose penalty is chosen by inner folds."""
+
+    cv: CrossValidator | None
+    seed: int
+
+    def inner_folds(self, groups: NDArray[Any]) -> Folds:
+        """Return the folds that penalties are chosen by.
+
+        Parameters
+        ----------
+        groups
+            Array, shape (n_stimuli,): labels that are never separated.
+
+        Returns
+        -------
+        list of (train, test)
+        """
+        return resolve_inner(self.cv, groups, seed=self.seed, what=f"the cv of {type(self).__name__}")
+
+
+def check_groups(groups: ArrayLike | None, n_stimuli: int) -> NDArray[Any]:
+    """Return one group label per stimulus; without groups each stimulus is its own."""
+    if groups is None:
+        return np.arange(n_stimuli)
     labels = np.asarray(groups)
     if labels.shape != (n_stimuli,):
         raise LabelError(

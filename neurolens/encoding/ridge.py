@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from neurolens.encoding.estimators import LinearEstimator, check_groups
-from neurolens.encoding.folds import CrossValidator, Folds, resolve_inner
+from neurolens.encoding.estimators import PenalizedEstimator, check_groups
+from neurolens.encoding.folds import CrossValidator
 from neurolens.errors import InputError, NeurolensWarning
 from neurolens.numerics.ridge import fit_ridge
 
@@ -19,7 +18,7 @@ EDGE_SHARE = 0.05
 """More targets than this at the edge of the grid, and the grid is too narrow."""
 
 
-class Ridge(LinearEstimator):
+class Ridge(PenalizedEstimator):
     """Ridge regression of many targets, each with its own alpha.
 
     Minimises ``|Y - X B|² + alpha |B|²`` with an intercept, primal or dual by the shape of X, with one
@@ -109,7 +108,7 @@ class Ridge(LinearEstimator):
         """
         features, targets, flat = self._check_training(X, y)
         alphas = check_alphas(self.alphas)
-        labels = np.arange(len(features)) if groups is None else check_groups(groups, len(features))
+        labels = check_groups(groups, len(features))
         folds = [] if alphas is not None and alphas.size == 1 else self.inner_folds(labels)
         fit = fit_ridge(
             features,
@@ -124,20 +123,6 @@ class Ridge(LinearEstimator):
         self._set_coefficients(fit.coef, fit.intercept, flat)
         warn_edge(int(fit.choice.at_edge.sum()), fit.choice.at_edge.size)
         return self
-
-    def inner_folds(self, groups: NDArray[Any]) -> Folds:
-        """Return the folds that choose alpha.
-
-        Parameters
-        ----------
-        groups
-            Array, shape (n_stimuli,): labels that are never separated.
-
-        Returns
-        -------
-        list of (train, test)
-        """
-        return resolve_inner(self.cv, groups, seed=self.seed, what="the cv of Ridge")
 
 
 def check_alphas(alphas: ArrayLike | None) -> NDArray[np.float64] | None:
@@ -155,7 +140,7 @@ def check_alphas(alphas: ArrayLike | None) -> NDArray[np.float64] | None:
 
 
 def warn_edge(n_edge: int, n_targets: int, *, stacklevel: int = 3) -> None:
-    """Warn where more than 5 % of targets chose the smallest or largest alpha."""
+    """Warn where more than 5 % of targets chose the smallest or largest of more than two alphas."""
     if n_edge > EDGE_SHARE * n_targets:
         warnings.warn(
             f"{n_edge} of {n_targets} targets chose the smallest or the largest alpha. For targets that "

@@ -18,6 +18,7 @@ from himalaya.kernel_ridge import solve_multiple_kernel_ridge_random_search
 from numpy.typing import NDArray
 
 from neurolens.numerics.design import centre_kernel
+from neurolens.numerics.ridge import find_edge
 
 __all__ = ["BandedFit", "BandedSplit", "fit_banded", "himalaya_backend", "predict_bands", "split_bands"]
 
@@ -181,7 +182,7 @@ def fit_banded(
     position = np.abs(np.log(alphas)[:, None] - np.log(best.astype(np.float64))).argmin(axis=0)
     alpha = alphas[position]
     weight = np.exp(deltas)
-    at_edge = ((position == 0) | (position == alphas.size - 1)) & (alphas.size > 1)
+    at_edge = find_edge(position, alphas.size)
     return BandedFit(
         dual, weight, alpha, weight * alpha.astype(weight.dtype), mean, scores.max(axis=0), at_edge
     )

@@ -35,7 +35,15 @@ from neurolens.numerics.design import (
     split_design,
 )
 
-__all__ = ["AlphaChoice", "RidgeFit", "default_alphas", "fit_ridge", "predict_split", "select_alphas"]
+__all__ = [
+    "AlphaChoice",
+    "RidgeFit",
+    "default_alphas",
+    "find_edge",
+    "fit_ridge",
+    "predict_split",
+    "select_alphas",
+]
 
 FloatArray = NDArray[np.floating[Any]]
 Indices = NDArray[np.intp]
@@ -62,7 +70,8 @@ class AlphaChoice:
         Array, shape (n_targets,), float64: 1 - SSE/SST over all held-out stimuli, SST about
         the training means. NaN where nothing was cross-validated (one alpha) or the target is constant.
     at_edge
-        Bool array, shape (n_targets,): the smallest or the largest of several alphas was chosen.
+        Bool array, shape (n_targets,): the smallest or the largest alpha was chosen; never where there are at most
+        two, which have nothing between them.
     """
 
     alpha: NDArray[np.float64]
@@ -172,7 +181,13 @@ def select_alphas(
     best = alphas.size - 1 - np.argmax(tied[::-1], axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         r2 = np.where(total > _TIE * rounding, 1 - errors[best, np.arange(n_targets)] / total, np.nan)
-    return AlphaChoice(alphas[best], r2, (best == 0) | (best == alphas.size - 1))
+    return AlphaChoice(alphas[best], r2, find_edge(best, alphas.size))
+
+
+def find_edge(chosen: Indices, n_alphas: int) -> NDArray[np.bool_]:
+    """Say of each chosen position whether it is the first or the last of a grid that has others between them."""
+    at_edge: NDArray[np.bool_] = ((chosen == 0) | (chosen == n_alphas - 1)) & (n_alphas > 2)
+    return at_edge
 
 
 def predict_split(split: Split, targets: Array, alpha: NDArray[np.float64]) -> FloatArray:

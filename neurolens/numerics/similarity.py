@@ -64,7 +64,7 @@ def compute_similarity(
     Parameters
     ----------
     left, right
-        arrays, shape (n_left, n_pairs) and (n_right, n_pairs); no NaN.
+        arrays, shape (n_left, n_pairs) and (n_right, n_pairs), finite.
     method
         "pearson"; "spearman" (average ranks); "cosine"; "rho-a" = 12 <r1 - mean, r2 - mean> / (P^3 - P) with
         average ranks r over P pairs, the expected Spearman correlation when ties are broken at random;
@@ -92,7 +92,7 @@ def compute_similarity(
     Raises
     ------
     InputError
-        If the method is not known, the numbers of pairs differ, a value is NaN, the covariance does not fit or
+        If the method is not known, the numbers of pairs differ, a value is not finite, the covariance does not fit or
         is not positive definite, or an option has no meaning for the method.
 
     References
@@ -133,6 +133,11 @@ def _check_vectors(sides: list[Array]) -> None:
         )
     if any(np.isnan(side).any() for side in sides):
         raise InputError("Dissimilarities must not be NaN here; remove the pairs that both sides miss first.")
+    if any(np.isinf(side).any() for side in sides):
+        raise InputError(
+            "Dissimilarities are infinite for some pairs, and no similarity follows from those. If inf stands for a "
+            "missing pair, make it NaN on both sides: rdm.where(np.isfinite(rdm))."
+        )
 
 
 def _embed(

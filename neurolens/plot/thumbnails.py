@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from neurolens.errors import LabelError, list_names
+from neurolens.errors import InputError, LabelError, list_names
 from neurolens.schema import STIMULUS
 from neurolens.stimuli import Stimuli
 
@@ -22,6 +22,10 @@ COVERED = 0.16  # of the area of a matrix: what its thumbnails take along one ed
 
 def picture_stimuli(rdm: xr.DataArray, images: Stimuli) -> list[NDArray[np.uint8]]:
     """Return a picture of every stimulus of an RDM, in its order."""
+    if not isinstance(images, Stimuli):
+        raise InputError(
+            f"images is a {type(images).__name__}; expected Stimuli, e.g. Stimuli.from_array(pictures, ids=ids)."
+        )
     positions = {str(name): i for i, name in enumerate(images.ids)}
     ids = [str(name) for name in rdm[STIMULUS].values]
     missing = [name for name in ids if name not in positions]

@@ -95,7 +95,8 @@ def infer(
         Where dissimilarities add up, ranks do not: a rank measure then leaves some of the control behind
         (docs/calibration.md), "pearson" does not.
     within
-        A coord of `stimulus`: only pairs within the same value count, and labels are permuted within it.
+        A coord of `stimulus`: only pairs within the same value count, those of all values pooled, and labels are
+        permuted within it.
     n_bootstraps, n_permutations
         How many; 0 leaves intervals or p out (NaN). With resample="subject" samples serve the errors of the
         ceilings alone.

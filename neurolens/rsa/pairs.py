@@ -31,8 +31,13 @@ def check_rdm(rdm: xr.DataArray, what: str) -> None:
     LabelError
         If a stimulus dim or its labels are missing, or the two dims are labelled differently.
     InputError
-        If a matrix is not symmetric.
+        If this is no DataArray, or a matrix is not symmetric.
     """
+    if not isinstance(rdm, xr.DataArray):
+        raise InputError(
+            f"{what} is a {type(rdm).__name__}; expected a DataArray (..., stimulus, stimulus_b). Of a Dataset choose "
+            "a variable; label plain numbers with neurolens.rsa.label_rdms(array, stimulus=ids)."
+        )
     require_dims(rdm, STIMULUS, STIMULUS_B, what=what)
     first, second = stimulus_ids(rdm, what), stimulus_ids(rdm, what, STIMULUS_B)
     if first.tolist() != second.tolist():

@@ -107,7 +107,7 @@ class LazyPatterns:
         chosen: dict[Hashable, slice] = {STIMULUS: rows}
         if self._slowest is not None:
             chosen[self._slowest] = slice(first, last)
-        read = average_repetitions(self._array.isel(chosen)).values
+        read = average_repetitions(_detach_parts(self._array.isel(chosen))).values
         flat = np.ascontiguousarray(read).reshape(rows.stop - rows.start, -1)
         skipped = first * self._inner
         part = flat[:, columns.start - skipped : columns.stop - skipped]
@@ -127,6 +127,13 @@ class LazyPatterns:
         largest = {dim: max(sizes) for dim, sizes in array.chunksizes.items()}
         of_slowest = 1 if self._slowest is None else largest[self._slowest]
         return largest[STIMULUS], of_slowest * self._inner
+
+
+def _detach_parts(array: xr.DataArray) -> xr.DataArray:
+    """Copy each part of a chunked array as it is read: a view would keep the whole chunk in memory."""
+    if array.chunks is None:
+        return array
+    return array.copy(data=array.data.map_blocks(np.array, dtype=array.dtype))
 
 
 def is_same_for_all(patterns: Patterns) -> bool:

@@ -57,7 +57,9 @@ def compare_rdms(
     control_of
         Where that share is taken out: of "both", or of one side (a semipartial correlation).
     within
-        Name of a coord of `stimulus`: only pairs of stimuli that have the same value there are compared.
+        Name of a coord of `stimulus`: only pairs of stimuli that have the same value there are compared. The pairs
+        of all categories are pooled into one comparison, so that differences between the categories' mean
+        dissimilarities still count. For one category on its own choose its stimuli on both sides.
 
     Returns
     -------

@@ -129,7 +129,7 @@ def test_banded_ridge_respects_groups():
 def test_edge_of_the_grid_is_a_warning():
     X, Y = simulate()
     with pytest.warns(NeurolensWarning, match="4 of 4 targets chose the smallest"):
-        BandedRidge(alphas=[1e8, 1e9], n_iter=1).fit(X, Y)
+        BandedRidge(alphas=[1e8, 1e9, 1e10], n_iter=1).fit(X, Y)
 
 
 @pytest.mark.parametrize(

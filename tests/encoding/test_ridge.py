@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from neurolens.encoding import Ridge
+from neurolens.encoding import BandedRidge, Ridge
 from neurolens.errors import InputError, LabelError, NeurolensWarning
 
 ALPHAS = np.logspace(-2, 3, 6)
@@ -138,3 +138,10 @@ def test_bad_folds_and_groups_are_errors():
         Ridge(cv=KFold(3)).fit(X, Y, groups=np.arange(10) % 2)
     with pytest.raises(LabelError, match="10 stimuli"):
         Ridge().fit(X, Y, groups=[1, 2])
+
+
+@pytest.mark.parametrize("estimator", [Ridge, BandedRidge])
+def test_two_alphas_have_no_edge_to_warn_of(estimator):
+    X = np.random.default_rng(0).normal(size=(30, 4))
+    chosen = estimator(alphas=[1e-3, 1e3]).fit(X, X).alpha_  # warnings are errors
+    assert set(chosen) <= {1e-3, 1e3}

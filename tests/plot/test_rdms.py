@@ -78,6 +78,8 @@ def test_the_title_is_what_the_rdm_tells():
 def test_several_rdms_in_one_are_refused_with_the_way_out():
     with pytest.raises(InputError, match=r"isel\(op=0\)"):
         nl.plot.rdm(draw().expand_dims(op=["a", "b"]))
+    with pytest.raises(InputError, match="label_rdms"):
+        nl.plot.rdm(draw().values)
     with pytest.raises(InputError, match="scale='rank'"):
         nl.plot.rdm(draw(), scale="rank")
 
@@ -114,6 +116,8 @@ def test_thumbnails_stand_at_the_rows_and_columns_of_their_stimuli():
         np.testing.assert_allclose([np.mean(image.get_extent()[extent]) for image in images], range(6))
     with pytest.raises(LabelError, match="no picture of the stimuli 'im5'"):
         nl.plot.rdm(draw(), images=photograph(5))
+    with pytest.raises(InputError, match="images is a list; expected Stimuli"):
+        nl.plot.rdm(draw(), images=[np.zeros((8, 8))] * 6)
 
 
 def test_bars_have_the_length_of_their_groups():

@@ -102,3 +102,9 @@ def test_human_it_has_the_published_band(real_data):
     got = noise_ceiling(rdms, method="spearman")
     assert float(got.ceiling_low) == pytest.approx(0.37, abs=0.005)
     assert float(got.ceiling_high) == pytest.approx(0.67, abs=0.005)
+
+
+@pytest.mark.parametrize("method", ["kendall-tau-a", "kendall-tau-b", "rho-a"])
+def test_ceilings_without_a_closed_form_are_called_approximate(method):
+    kind = noise_ceiling(draw_sessions().isel(session=0, drop=True), method=method).attrs["ceiling_kind"]
+    assert kind.endswith("; approximate") == method.startswith("kendall")

@@ -1,7 +1,9 @@
 """RDMs with labels: what is a feature, what is skipped, what is shared, what is said."""
 
 import json
+import tracemalloc
 
+import dask
 import numpy as np
 import pytest
 import xarray as xr
@@ -281,6 +283,51 @@ def test_what_exceeds_the_memory_is_read_in_parts(tmp_path, lazy, metric):
     assert got.equivalent_to.values.tolist() == ["", "V1"]
     np.testing.assert_allclose(got, want, rtol=2e-4)
     assert got.attrs["skipped"] == "{}"
+
+
+class Drawn(xr.backends.BackendArray):
+    """Patterns that are drawn anew wherever they are read."""
+
+    def __init__(self, n_stimuli, n_features):
+        self.shape, self.dtype = (n_stimuli, n_features), np.dtype(np.float32)
+
+    def __getitem__(self, key):
+        return xr.core.indexing.explicit_indexing_adapter(
+            key, self.shape, xr.core.indexing.IndexingSupport.BASIC, self._draw
+        )
+
+    def _draw(self, key):
+        i, j = (np.arange(1, n + 1, dtype="f4")[part] for part, n in zip(key, self.shape, strict=True))
+        drawn = np.multiply.outer(i, j)
+        drawn %= 7.3
+        return drawn
+
+
+def measure_peak(array, memory):
+    nl.rdm(array[:, :500], memory=memory)  # what is imported and kept at the first use
+    tracemalloc.start()
+    try:
+        with dask.config.set(scheduler="synchronous"):  # one chunk at a time, however many cores there are
+            values = nl.rdm(array, memory=memory).values
+        return tracemalloc.get_traced_memory()[1], values
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", ["store", "dask"])
+def test_memory_does_not_grow_with_features(kind):
+    n_stimuli, memory, peaks = 96, 1_500_000, []
+    for n_features in (5_000, 20_000):
+        lazy = xr.core.indexing.LazilyIndexedArray(Drawn(n_stimuli, n_features))
+        array = xr.DataArray(xr.Variable(("stimulus", "unit"), lazy), {"stimulus": range(n_stimuli)})
+        if kind == "dask":
+            array = array.chunk({"stimulus": 24, "unit": 2500})
+        peak, values = measure_peak(array, memory)
+        peaks.append(peak - 8 * n_features)  # the digest weighs every feature
+        assert array.nbytes > memory  # it could not be held
+        np.testing.assert_allclose(values, nl.rdm(array.load()), atol=1e-5)
+    assert peaks[1] < 1.15 * peaks[0]
+    assert max(peaks) < memory + 4 * 10**6  # working arrays that fit the cache
 
 
 def test_repetitions_are_averaged_as_they_are_read():

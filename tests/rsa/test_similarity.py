@@ -252,3 +252,43 @@ def test_three_stimuli_are_the_fewest():
     assert np.isfinite(float(nl.compare_rdms(small, draw_rdms(1, 3))))
     with pytest.raises(InputError, match="at least 3 pairs of stimuli; 1 are left"):
         nl.compare_rdms(draw_rdms(n_stimuli=2), draw_rdms(1, 2))
+
+
+@pytest.mark.parametrize(
+    "make", [lambda rdm: rdm.values, lambda rdm: rdm.to_dataset(name="rdm"), lambda rdm: [rdm]]
+)
+def test_what_has_no_labels_is_told_how_to_get_them(make):
+    rdm = draw_rdms()
+    with pytest.raises(InputError, match=r"label_rdms\(array, stimulus=ids\)"):
+        nl.compare_rdms(make(rdm), rdm)
+
+
+def test_infinite_dissimilarities_are_refused():
+    rdm = draw_rdms()
+    with pytest.raises(InputError, match="infinite"):
+        nl.compare_rdms(rdm.where(rdm < float(rdm.max()), np.inf), rdm)
+
+
+def test_several_labels_for_a_stimulus_are_refused():
+    rdm = draw_rdms()
+    named = rdm.assign_coords(kind=("stimulus", list("aabbccdd")), number=("stimulus", range(8)))
+    stacked = named.drop_vars("stimulus").set_index(stimulus=["kind", "number"])
+    with pytest.raises(LabelError, match=r"MultiIndex of 'kind', 'number'"):
+        nl.compare_rdms(stacked, rdm)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rdm: rdm.astype(">f8"),
+        lambda rdm: rdm.copy(data=np.asfortranarray(rdm.values)),
+        lambda rdm: rdm.T,
+        lambda rdm: rdm.chunk(),
+        lambda rdm: rdm.isel(stimulus=[3, 1, 0, 2, 7, 6, 5, 4], stimulus_b=[3, 1, 0, 2, 7, 6, 5, 4]),
+    ],
+)
+def test_how_numbers_lie_changes_nothing(change):
+    left, right = draw_rdms(1), draw_rdms(2)
+    assert float(nl.compare_rdms(change(left), change(right))) == pytest.approx(
+        float(nl.compare_rdms(left, right)), abs=1e-12
+    )
