@@ -64,6 +64,7 @@ class _EventDefaults:
     late: tuple[Value, ...] = ()
     rng: dict[str, torch.Tensor] | None = None
     ambient: Ambient | None = None
+    grad_mode: bool = False  # some kernels (oneDNN's recurrent layers) are chosen by it
     in_transform: bool = False  # it ran inside vmap, grad or another transform of torch.func
 
 
@@ -138,6 +139,7 @@ class Recording:
     module_paths: tuple[str, ...]  # of every module the model holds
     tensors: dict[Value, torch.Tensor]  # what was kept
     complete: bool  # False where the call was stopped after the last operation asked for
+    grad_mode: bool = True  # whether gradients were on around the call
     readouts: tuple[Readout, ...] = ()
     written: frozenset[str] = frozenset()  # parameters and buffers that the model wrote
     gradients: Gradients | None = None

@@ -148,6 +148,7 @@ class Recorder(TorchFunctionMode):
             module_paths=tuple(path for path in ledger.holdings.paths.values() if path),
             tensors=ledger.memory.tensors,
             complete=complete,
+            grad_mode=torch.is_grad_enabled(),
             written=written,
             readouts=tuple(self.readouts),
             twins=ledger.holdings.twins,
@@ -246,6 +247,7 @@ class Recorder(TorchFunctionMode):
             if facts.is_random:
                 event.rng = compat.random_state()
             event.ambient = compat.autocasting()
+            event.grad_mode = torch.is_grad_enabled()
             event.in_transform = compat.in_transform()
             touched = list_touched(facts, args, kwargs)
             if touched:

@@ -44,13 +44,17 @@ def replay(event: Event, kept: Kept, changed: Kept | None = None) -> list[torch.
         raise NotReplayable("made outside the recording")
     if event.in_transform:
         raise NotReplayable("it ran inside a transform of torch.func (vmap, grad ...)")
-    supply = _Supply(kept, changed or {}, copies=_writes(event))
-    with compat.unobserved(), torch.no_grad(), compat.autocast_as(event.ambient), compat.random_state_kept():
+    writes = _writes(event)
+    supply = _Supply(kept, changed or {}, copies=writes)
+    gradients = event.grad_mode and not writes  # where they are on, no leaf may be written
+    autocast, random = compat.autocast_as(event.ambient), compat.random_state_kept()
+    with compat.unobserved(), torch.set_grad_enabled(gradients), autocast, random:
         if event.rng is not None:
             compat.set_random_state(event.rng)
         args, kwargs = fill(event.args, supply), fill(dict(event.kwargs), supply)
         out = event.facts.function(*args, **kwargs)
-        return list_tensors(out) + [supply.given[value] for value in event.overwritten]
+        returned = [tensor.detach() for tensor in list_tensors(out)]
+        return returned + [supply.given[value] for value in event.overwritten]
 
 
 def _writes(event: Event) -> bool:

@@ -152,7 +152,7 @@ def _fast_path_differences(
 
 @contextmanager
 def _restored(model: Callable[..., Any], recording: Recording) -> Iterator[None]:
-    """Run from the buffers and the random state of the recording; leave both as they are."""
+    """Run from the buffers, the random state and the grad mode of the recording; leave all as they are."""
     named: dict[str, torch.Tensor] = {}
     if isinstance(model, torch.nn.Module):
         named |= {name: p for name, p in model.named_parameters() if name in recording.written}
@@ -165,7 +165,7 @@ def _restored(model: Callable[..., Any], recording: Recording) -> Iterator[None]
             first.setdefault(value.parameter, tensor)
     state = next((event.rng for event in recording.events if event.rng is not None), None)
     try:
-        with compat.random_state_kept():
+        with compat.random_state_kept(), torch.set_grad_enabled(recording.grad_mode):
             if state is not None:
                 compat.set_random_state(state)
             _write({named[name]: tensor for name, tensor in first.items()})
