@@ -171,7 +171,7 @@ INNER = {
     *(f"neurolens.activations.{name}.plan" for name in (
         "ChosenUnits", "Pooling", "PrincipalComponents", "RandomProjection",
     )),
-    *(f"neurolens.encoding.{name}" for name in ("BandedRidge.inner_folds", "BandedRidge.options", "Ridge.inner_folds")),
+    "neurolens.encoding.BandedRidge.options",
     "neurolens.errors.check_choice", "neurolens.errors.explain_unreadable",
     "neurolens.errors.list_names", "neurolens.errors.near_misses",
 }  # fmt: skip
