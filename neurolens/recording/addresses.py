@@ -27,7 +27,7 @@ __all__ = [
     "split_address",
 ]
 
-_PASS = re.compile(r"^(?P<rest>.*):(?P<number>\d+)$")
+_PASS = re.compile(r"(?P<rest>.*):(?P<number>\d+)\Z", re.DOTALL)  # a module's name may hold a line break
 
 
 def resolve(names: Names, address: str) -> Target:
@@ -143,7 +143,8 @@ def _compile(pattern: str) -> re.Pattern[str]:
     parts = re.split(r"(\*\*\.|\*+|\?)", pattern)
     regex = {"**.": r"(?:.*\.)?", "?": "."}
     return re.compile(
-        "".join(regex.get(p) or (".*" if p.startswith("*") else re.escape(p)) for p in parts) + r"\Z"
+        "".join(regex.get(p) or (".*" if p.startswith("*") else re.escape(p)) for p in parts) + r"\Z",
+        re.DOTALL,
     )
 
 
