@@ -75,7 +75,8 @@ def compare(
         different stimuli, join="inner" takes those that all of them saw). Sessions of a subject are averaged.
     method
         "rsa"; "cka" (debiased), "procrustes", "cca"; "ridge", "pls" (encoding models, Pearson r); "ersa" (RSA of
-        the predictions of a ridge, over pairs of stimuli of one test fold). All but "rsa" need responses.
+        the predictions of a ridge, over pairs of stimuli of one test fold; its p is somewhat too small, see
+        docs/calibration_comparison.md). All but "rsa" need responses.
     metric
         The distance between patterns, on both sides; what comes as an RDM is taken as it is.
     similarity
