@@ -316,8 +316,8 @@ def test_a_voxel_that_is_flat_in_one_test_fold_is_nan_there(source, voxels):
 
 
 def test_edge_of_the_grid_is_one_warning_for_all(source, voxels):
-    with pytest.warns(NeurolensWarning, match=r"[1-6]\d of 60 targets chose the smallest") as caught:
-        encode(source, voxels, model=Ridge([1e9, 1e10, 1e11]))
+    with pytest.warns(NeurolensWarning, match=r"\d+ of 60 targets chose the smallest") as caught:
+        encode(source, voxels, model=Ridge([1e8, 1e9, 1e10]))
     assert len(caught) == 1
 
 
