@@ -192,6 +192,7 @@ def _check_budget(run: Run, store: Path, cast: np.dtype[Any] | None) -> Budget:
 def _make_head(run: Run, stimuli: Stimuli, dtype: str | None, skipped: Mapping[str, str]) -> dict[str, Any]:
     """Return what a run that resumes must have in common with the one that began."""
     chosen = sorted(run.layouts)
+    empty = dict.fromkeys(run.layouts.keys() - stored_layouts(run).keys() - set(run.aliases), "it holds no values")
     head = {
         "model": run.made_by.model,
         "weights": run.made_by.weights,
@@ -199,7 +200,7 @@ def _make_head(run: Run, stimuli: Stimuli, dtype: str | None, skipped: Mapping[s
         "preprocessing": run.made_by.preprocessing,
         "stimuli": stimuli.fingerprint(),
         "ops": [pattern if isinstance(pattern, str) else chosen for pattern in run.chooser.patterns],
-        "left_out": run.left_out,
+        "left_out": run.left_out | dict(sorted(empty.items())),
         "stored_dtype": dtype or "as computed",
         "torch_version": torch.__version__,
     }

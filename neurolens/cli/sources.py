@@ -94,7 +94,10 @@ def _read_table(path: Path, ids: str | None) -> Stimuli:
 
 
 def _read_texts(path: Path) -> Stimuli:
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise StimulusError(f"{path} is no text in UTF-8: {error}. Save it in UTF-8.") from error
     texts = {f"line_{number}": line for number, line in enumerate(lines, 1) if line.strip()}
     if not texts:
         raise StimulusError(f"{path} holds no text; expected one a line.")

@@ -1,6 +1,7 @@
 """What people try first: half precision, sets of one, odd paths, what is no stimulus set."""
 
 import copy
+import json
 import os
 
 import numpy as np
@@ -116,3 +117,15 @@ def test_a_folder_that_may_not_be_written_is_said(net, stimuli, tmp_path, monkey
     with pytest.raises(StoreError, match=r"can't be written: no lock .*Permission denied.*Choose a folder"):
         extract(net, stimuli, tmp_path / "a.zarr", progress=False)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_holds_no_values_is_left_out_and_said(tmp_path):
+    class Nothing(torch.nn.Module):
+        def forward(self, x):
+            return torch.cat([x + 1, x[:, :0]], 1)
+
+    x = np.ones((3, 4), "float32")
+    acts = extract(Nothing(), Stimuli.from_array(x, ids=list("abc")), tmp_path / "a.zarr", progress=False)
+    assert "getitem" not in acts.addresses()
+    head = json.loads((tmp_path / "a.zarr" / "zarr.json").read_text())["attributes"]
+    assert head["run"]["left_out"] == {"getitem": "it holds no values"}
