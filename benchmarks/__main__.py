@@ -20,6 +20,8 @@ SECTIONS = {
     "explorer": {},
     "scaling": {},
     "shares": {},
+    "random_models": {"OMP_NUM_THREADS": "1"},
+    "soak": {"OMP_NUM_THREADS": "1"},
 }
 
 

@@ -14,6 +14,7 @@ from neurolens.cli.encoders import join_regions
 from neurolens.cli.options import Brain
 from neurolens.cli.results import as_profile, read_result, tabulate, write_result
 from neurolens.cli.sources import read_brain, read_reduction, read_stimuli
+from neurolens.errors import StimulusError
 from tests.cli.commands import run_here
 
 
@@ -41,6 +42,9 @@ def test_stimuli_of_a_folder_a_table_texts_and_a_dataset(study, tmp_path):
     plain.write_text("ein Satz\n\nnoch einer\n", encoding="utf-8")
     assert read_stimuli(str(plain)).ids == ("line_1", "line_3")
     assert len(read_stimuli("shapes80")) == 80
+    plain.write_bytes("l'été".encode("latin-1"))
+    with pytest.raises(StimulusError, match=r"texts\.txt is no text in UTF-8"):
+        read_stimuli(str(plain))
 
 
 def test_brain_data_of_arrays_are_those_of_netcdf(study, tmp_path):
