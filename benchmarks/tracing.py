@@ -237,7 +237,7 @@ def _measure_model(name: str, batch_size: int) -> dict[str, float]:
         plain, start = time.perf_counter() - start, time.perf_counter()
         n_operations = len(nl.trace(model, x).steps)
         first = time.perf_counter() - start
-        n_runs = min(21, max(3, int(5 / plain)))
+        n_runs = min(11, max(3, int(3 / plain)))
         # Apart from what keeps everything: whoever runs after it finds its memory given back to the system.
         light = interleave(
             {
