@@ -192,7 +192,9 @@ def _check_budget(run: Run, store: Path, cast: np.dtype[Any] | None) -> Budget:
 def _make_head(run: Run, stimuli: Stimuli, dtype: str | None, skipped: Mapping[str, str]) -> dict[str, Any]:
     """Return what a run that resumes must have in common with the one that began."""
     chosen = sorted(run.layouts)
-    empty = dict.fromkeys(run.layouts.keys() - stored_layouts(run).keys() - set(run.aliases), "it holds no values")
+    empty = dict.fromkeys(
+        run.layouts.keys() - stored_layouts(run).keys() - set(run.aliases), "it holds no values"
+    )
     head = {
         "model": run.made_by.model,
         "weights": run.made_by.weights,
