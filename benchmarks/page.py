@@ -24,7 +24,7 @@ HEAD = """# Benchmarks
 
 Every case and its peer run in one process, in turn, on the same data; times are medians, wall first and then CPU.
 Memory is the peak of a process of its own. `make bench` measures everything again; a section's own command measures
-that section. A target that was not reached says **missed**, with the limit that was measured beside it.
+that section. A target that was not reached says **missed**, with its limit beside it where one was measured.
 """
 EMPTY = "No section has been measured on a quiet machine yet.\n"
 
