@@ -3,7 +3,8 @@
 from neurolens.store.chunks import Compression
 from neurolens.store.read import Store, open_store
 from neurolens.store.verification import Problem, Verification, verify_store
-from neurolens.store.write import StoreWriter, attach_store, create_store, read_late
+from neurolens.store.write import attach_store, create_store, read_late
+from neurolens.store.writer import StoreWriter
 
 __all__ = [
     "Compression",

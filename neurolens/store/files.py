@@ -86,6 +86,23 @@ def flush_files(root: Path, files: Iterable[Path]) -> None:
             _flush_path(path)
 
 
+class PendingFiles:
+    """Files of a store that were written and that nothing may rely on yet: `flush` brings all to the device."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._files: list[Path] = []
+
+    def write(self, files: Mapping[str, bytes | Sequence[Buffer]]) -> None:
+        """Write files, as `write_files` does; several threads may."""
+        self._files.extend(write_files(self._root, files, flush=False))
+
+    def flush(self) -> None:
+        """Return when all that were written are on the device."""
+        flush_files(self._root, self._files)
+        self._files.clear()
+
+
 def _flush_file_system(root: Path) -> bool:
     syncfs = getattr(ctypes.CDLL(None), "syncfs", None) if sys.platform == "linux" else None
     if syncfs is None:

@@ -20,6 +20,7 @@ BLOCKS_DONE = "blocks_done"  # root array that lists the blocks on disk while a 
 METADATA = "zarr.json"
 LATE = "late"  # root attribute: what is known of operations that first ran after the first block
 MISSING = "missing_stimuli"  # attr: ids for which the operation did not run
+ADDED_ATTRS = frozenset({"parents"})  # of arrays, which stores of this format that were begun earlier lack
 
 LONGEST_COMPONENT = 100  # file systems allow 255 bytes; sync tools and Windows less
 LONGEST_PATH = 600

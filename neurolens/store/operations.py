@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from neurolens.errors import StoreError
+from neurolens.errors import ResumeError, StoreError
 from neurolens.schema import STIMULUS
 from neurolens.store import layout
 from neurolens.store.arrays import (
@@ -25,6 +25,8 @@ from neurolens.store.arrays import (
 )
 from neurolens.store.chunks import OLDEST
 from neurolens.store.layout import ACTIVATION, METADATA
+
+VERSION = "neurolens_version"  # attr of an array that a run of ours wrote
 
 
 @dataclass(frozen=True)
@@ -86,20 +88,37 @@ def write_order(operation: Operation, path: str, *, existing: Collection[str]) -
 
 
 def check_same(store: Path, path: str, operation: Operation) -> None:
-    """Raise StoreError unless the group on disk was declared in the same way."""
+    """Raise ResumeError unless the group on disk was declared in the same way.
+
+    Attributes that were added to the format since may be absent there: that group stays as it was begun.
+    """
+    new = json.loads(operation.array.metadata)
     old = layout.read_json(store / path / ACTIVATION / METADATA)
+    _require_version(store, old["attributes"].get(VERSION), new["attributes"].get(VERSION))
     old["attributes"].pop(layout.MISSING, None)
     if old["attributes"].pop("_FillValue", None) is not None:  # noted with the missing stimuli
-        old["fill_value"] = json.loads(operation.array.metadata)["fill_value"]
-    differing = _differences(old, json.loads(operation.array.metadata))
+        old["fill_value"] = new["fill_value"]
+    for name in layout.ADDED_ATTRS - old["attributes"].keys():
+        new["attributes"].pop(name, None)
+    differing = _differences(old, new)
     for name, data in member_files(path, operation.members).items():
         file = store / name
         if not file.is_file() or file.read_bytes() != data:
             differing.append(f"the coordinate {name.split('/')[-2]!r}")
     if differing:
-        raise StoreError(
+        raise ResumeError(
             f"The operation {operation.address!r} differs from the one in the store {store}: "
-            f"{'; '.join(dict.fromkeys(differing))}. Write to another path, or delete the store."
+            f"{'; '.join(dict.fromkeys(differing))}. Do as the first run did, or write to another path."
+        )
+
+
+def _require_version(store: Path, old: object, new: object) -> None:
+    """Raise ResumeError where another version began the run: it may name operations or cut arrays otherwise."""
+    if old != new:
+        raise ResumeError(
+            f"The run that writes {store} was begun with neurolens {old}, and this is {new}: one store is written by "
+            "one version. Take it up with that one, or write to another path; what is there can be read "
+            "(neurolens.open with incomplete=True)."
         )
 
 

@@ -111,7 +111,7 @@ def test_killed_between_completion_and_tidying_ends_the_same(path, finished, exp
             writer.alias(name, address)
         for index in writer.missing_blocks():
             writer.write_block(index, block_of(writer, expected, index))
-        monkeypatch.setattr("neurolens.store.write.shutil.rmtree", stop)
+        monkeypatch.setattr("neurolens.store.writer.shutil.rmtree", stop)
         with pytest.raises(Killed):
             writer.finish()
         writer.close()
