@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import uuid
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,11 @@ import torch
 from neurolens._version import __version__
 from neurolens.activations.blocks import as_arrays, declare_all, write_blocks
 from neurolens.activations.faults import Flaw
+from neurolens.activations.memory import keep_freed_memory
 from neurolens.activations.operations import Ops
-from neurolens.activations.reduce import Reducer, Reduction
-from neurolens.activations.runs import Late, Run, UnplannedError
-from neurolens.errors import InputError, StoreError
+from neurolens.activations.reduce import Reduction
+from neurolens.activations.runs import Late, Plan, Run, UnplannedError
+from neurolens.errors import InputError, NeurolensWarning, StoreError
 from neurolens.models import Model
 from neurolens.stimuli import Stimuli
 from neurolens.store import StoreWriter, attach_store
@@ -37,8 +40,7 @@ class Task:
     batch_size: int
     device: torch.device | str | None
     reduce: Reduction | None
-    reducers: dict[str, Reducer]
-    graph: str
+    plan: Plan
     cast: np.dtype[Any] | None
     store: Path
     versions: dict[str, str]
@@ -60,6 +62,7 @@ class _Desk:
     run: Run
     writer: StoreWriter
     guard: threading.Lock = field(default_factory=threading.Lock)
+    memory: ExitStack = field(default_factory=ExitStack)  # what is freed after a block is kept for the next
 
 
 _desks: dict[str, _Desk] = {}
@@ -71,8 +74,9 @@ def compute_on(
 ) -> Iterator[int]:
     """Compute and write blocks on the workers of a client; yield each that is done.
 
-    A block in which operations run that were not planned is put back; when all others are done, the first of these
-    is computed here, which plans them, and the rest are handed out again. So addresses are those of a serial run.
+    Workers take over the plan that was made here; the block that was computed to make it is written here. A block
+    in which operations run that were not planned is put back; when all others are done, the first of these is
+    computed here, which plans them, and the rest are handed out again. So addresses are those of a serial run.
 
     Parameters
     ----------
@@ -98,27 +102,42 @@ def compute_on(
         raise InputError(f"client={client!r} is no dask.distributed.Client.")
     task = _make_task(run, writer, cast)
     payload = client.scatter(task, broadcast=True, hash=False)
-    left = list(indices)
+    here, left = run.split(indices)  # planning computed the first
     try:
-        while left:
+        while here or left:
             futures = [
                 client.submit(_write_block, payload, index, run.late, pure=False, retries=_RETRIES)
                 for index in left
             ]
-            put_back = []
+            yield from write_blocks(run, writer, cast, here)
+            here, left = [], []
             for _, done in as_completed(futures, with_results=True):  # type: ignore[no-untyped-call]
                 for kind, flaw in done.flaws.items():
                     run.flaws.setdefault(kind, flaw)
                 if done.is_planned:
                     yield done.index
                 else:
-                    put_back.append(done.index)
-            left = sorted(put_back)
+                    left.append(done.index)
             if left:
+                left.sort()
+                n_known = len(run.late.positions)
                 yield from write_blocks(run, writer, cast, [left.pop(0)])
                 declare_all(run, writer, cast)
+                if left and len(run.late.positions) == n_known:
+                    _warn_of_workers(len(left) + 1)
+                    yield from write_blocks(run, writer, cast, left)
+                    left = []
     finally:
         client.run(_clear_desk, task.key)
+
+
+def _warn_of_workers(n_blocks: int) -> None:
+    warnings.warn(
+        f"{n_blocks} blocks are computed by the process that has the client, since the model runs operations on the "
+        "workers that it doesn't run here. Give all workers the same code.",
+        NeurolensWarning,
+        stacklevel=2,
+    )
 
 
 def _make_task(run: Run, writer: StoreWriter, cast: np.dtype[Any] | None) -> Task:
@@ -130,8 +149,7 @@ def _make_task(run: Run, writer: StoreWriter, cast: np.dtype[Any] | None) -> Tas
         batch_size=run.batch_size,
         device=run.device,
         reduce=run.reduce,
-        reducers=run.reducers,
-        graph=run.graph,
+        plan=run.plan,
         cast=cast,
         store=writer.path.resolve(),
         versions=_versions(),
@@ -144,7 +162,7 @@ def _versions() -> dict[str, str]:
 
 def _write_block(task: Task, index: int, late: Late) -> Done:
     """Compute and write one block, on a worker."""
-    desk = _take_desk(task, late)
+    desk = _take_desk(task)
     with desk.guard:
         run = desk.run
         run.learn(late)
@@ -157,15 +175,15 @@ def _write_block(task: Task, index: int, late: Late) -> Done:
         return Done(index, True, flaws)
 
 
-def _take_desk(task: Task, late: Late) -> _Desk:
+def _take_desk(task: Task) -> _Desk:
     with _desks_guard:
         desk = _desks.get(task.key)
         if desk is None:
-            desk = _desks[task.key] = _make_desk(task, late)
+            desk = _desks[task.key] = _make_desk(task)
         return desk
 
 
-def _make_desk(task: Task, late: Late) -> _Desk:
+def _make_desk(task: Task) -> _Desk:
     if _versions() != task.versions:
         raise StoreError(
             f"A worker has {_versions()}, and the run was begun with {task.versions}. Give all workers the same "
@@ -182,18 +200,16 @@ def _make_desk(task: Task, late: Late) -> _Desk:
         batch_size=task.batch_size,
         device=task.device,
         reduce=task.reduce,
-        late=Late(dict(late.positions), dict(late.left_out)),
-        reducers=task.reducers,
+        plan=task.plan,
         plans_late=False,
     )
-    if run.graph != task.graph:
-        raise StoreError(
-            f"The model runs other operations on a worker ({run.graph}) than where the run was begun "
-            f"({task.graph}). Give all workers the same code."
-        )
-    return _Desk(run, attach_store(task.store))
+    desk = _Desk(run, attach_store(task.store))
+    desk.memory.enter_context(keep_freed_memory())
+    return desk
 
 
 def _clear_desk(key: str) -> None:
     with _desks_guard:
-        _desks.pop(key, None)
+        desk = _desks.pop(key, None)
+    if desk is not None:
+        desk.memory.close()

@@ -141,7 +141,7 @@ def extract(
             reduce=reduce,
             workers=workers,
             late=late,
-            keep_first=client is None,
+            keep_first=True,
         )
         budget = _check_budget(run, Path(store), cast)
         head = _make_head(run, stimuli, dtype, skipped)

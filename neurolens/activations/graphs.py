@@ -56,6 +56,11 @@ class Graphs:
     def __init__(self) -> None:
         self._known: list[Graph] = []
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no graph is known."""
+        return not self._known
+
     def add(self, recording: Recording, names: Names, targets: Mapping[str, Target]) -> None:
         """Remember the graph of a complete recording."""
         picks = {

@@ -52,6 +52,21 @@ class UnplannedError(Exception):
     """A batch runs operations that were not planned, and planning them is another process's task."""
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What planning found: another process of the same run takes it over, instead of running the first batch too."""
+
+    computed: dict[str, Layout]
+    reducers: dict[str, Reducer]
+    left_out: dict[str, str]
+    aliases: dict[str, str]
+    book: AddressBook
+    graph: str
+    runs_whole: bool
+    n_input_bytes: int
+    seconds_a_batch: float
+
+
 class Run:
     """One model, one set of stimuli, some operations; `compute` runs them.
 
@@ -62,9 +77,9 @@ class Run:
     model, stimuli, ops, batch_size, device, reduce, workers
         As in `extract`.
     late
-        What earlier or other processes of the same run know of operations that first run later.
-    reducers
-        Reducers that another process of the same run planned; by default they are planned here.
+        What earlier processes of the same run know of operations that first run later.
+    plan
+        What another process of the same run planned; by default it is planned here.
     plans_late
         What to do with operations that first run after the first batch: plan them too (True), raise
         UnplannedError (False), or leave them out and note them in `met_later` (None).
@@ -101,7 +116,7 @@ class Run:
         reduce: Reduction | None = None,
         workers: int = 0,
         late: Late | None = None,
-        reducers: Mapping[str, Reducer] | None = None,
+        plan: Plan | None = None,
         plans_late: bool | None = True,
         keep_first: bool = False,
     ) -> None:
@@ -128,13 +143,16 @@ class Run:
         self.flaws: dict[str, Flaw] = {}
         self.told: list[Flaw] = []  # those that the user was warned of
         self._plans_late = plans_late
-        self._book = AddressBook(self.late.positions)
+        self._book = AddressBook(self.late.positions) if plan is None else plan.book.copy()
         self.late.positions = self._book.late
         self._graphs = Graphs()
         self._computed: dict[str, Layout] = {}  # before they are reduced
         self._first: tuple[Recording, dict[str, list[Value]]] | None = None
-        self._plan(keep_first)
-        self.reducers = dict(reducers) if reducers is not None else self._plan_reducers(self._computed)
+        if plan is None:
+            self._plan(keep_first)
+            self.reducers = self._plan_reducers(self._computed)
+        else:
+            self._take_over(plan)
         self.layouts = {a: self._reduced(a) for a in self._computed}
 
     @property
@@ -155,9 +173,31 @@ class Run:
         size = min(self.batch_size, len(self.stimuli))
         return 0 if self._first is None else estimate_bytes(self._computed, size)
 
+    def split(self, indices: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Return the batches that are computed already, and the others; what is not asked for is let go."""
+        if list(indices[:1]) != [0]:
+            self._first = None
+        n = 0 if self._first is None else 1
+        return list(indices[:n]), list(indices[n:])
+
     def batch_slice(self, index: int) -> slice:
         """Return the stimuli of a batch."""
         return slice(index * self.batch_size, min((index + 1) * self.batch_size, len(self.stimuli)))
+
+    @property
+    def plan(self) -> Plan:
+        """What another process needs to compute batches of this run."""
+        return Plan(
+            dict(self._computed),
+            dict(self.reducers),
+            dict(self.left_out),
+            dict(self.aliases),
+            self._book.copy(),
+            self.graph,
+            self._runs_whole,
+            self.n_input_bytes,
+            self.seconds_a_batch,
+        )
 
     def learn(self, late: Late) -> None:
         """Take over what another process of the same run knows of operations that first run later."""
@@ -255,9 +295,16 @@ class Run:
         self._graphs.add(recording, names, {target.address: target for target in targets})
         last = self._graphs.last(list(self._computed))
         self._runs_whole = self.chooser.is_open and any(r.before > last for r in recording.readouts)
-        self._book.begin()
+        if self.chooser.is_open:
+            self._book.begin()
         if keep_first:
             self._first = recording, {target.address: list(target.values) for target in targets}
+
+    def _take_over(self, plan: Plan) -> None:
+        self._computed, self.reducers = dict(plan.computed), dict(plan.reducers)
+        self.left_out, self.aliases = dict(plan.left_out), dict(plan.aliases)
+        self.graph, self._runs_whole = plan.graph, plan.runs_whole
+        self.n_input_bytes, self.seconds_a_batch = plan.n_input_bytes, plan.seconds_a_batch
 
     def _planner(self, recording: Recording, names: Names, axes: Axes, part: slice) -> LayoutPlanner:
         n_stimuli = part.stop - part.start
@@ -320,16 +367,18 @@ class Run:
         self, call: Call, addresses: Sequence[str] | None, part: slice
     ) -> tuple[Recording, Mapping[str, Sequence[Value]]]:
         wanted = list(self._computed) if addresses is None else list(addresses)
-        rule = self._rule_for(wanted)
-        stop_after = None if self._runs_whole else self._graphs.last(wanted) + 1
-        recording = self._record(call, rule, stop_after, part)
-        found = self._graphs.find(recording, wanted)
-        if found is not None:
-            return recording, found
-        if not self._runs_whole:  # from now on, whatever a pattern may choose is kept
-            self._runs_whole = True
-            recording = self._record(call, self._rule_for(wanted), None, part)
-        if self._plans_late is False and not self._book.knows(recording):
+        if self._graphs.is_empty:  # another process planned
+            recording = self._record(call, self.chooser.rule, None, part)
+        else:
+            stop_after = None if self._runs_whole else self._graphs.last(wanted) + 1
+            recording = self._record(call, self._rule_for(wanted), stop_after, part)
+            found = self._graphs.find(recording, wanted)
+            if found is not None:
+                return recording, found
+            if not self._runs_whole:  # from now on, whatever a pattern may choose is kept
+                self._runs_whole = True
+                recording = self._record(call, self._rule_for(wanted), None, part)
+        if self._plans_late is False and self.chooser.is_open and not self._book.knows(recording):
             raise UnplannedError
         names = self._book.name(recording)
         self._meet(recording, names, call, part)
