@@ -15,7 +15,7 @@ from scipy.spatial.distance import pdist
 from scipy.stats import spearmanr
 
 import neurolens as nl
-from neurolens.demo import analysis, run_demo
+from neurolens.demo import analysis, run_demo, stages
 from neurolens.demo.report import next_lines
 from neurolens.demo.settings import Effort
 from neurolens.demo.stages import Stages, make_progress
@@ -139,6 +139,37 @@ def test_without_the_real_data_it_takes_the_simulated_and_says_so(tmp_path, monk
         dataset = analysis.load_data(None, Stages(progress))
     assert dataset.name == "shapes80"
     assert "SIMULATED" in capsys.readouterr().err
+
+
+def test_in_a_pipe_every_stage_is_told_when_it_begins_and_ends(monkeypatch, capsys):
+    monkeypatch.setattr(stages, "SILENCE", 0.0)
+    with make_progress() as progress:
+        assert progress.disable
+        with Stages(progress).stage("RDMs") as stage:
+            assert capsys.readouterr().err == "RDMs: ...\n"
+            stage.expect(2)
+            stage.step()
+            assert capsys.readouterr().err == "RDMs: 1 of 2, 0 s\n"
+            stage.step()
+    assert capsys.readouterr().err.splitlines()[-1] == "RDMs: done, 0 s"
+
+
+def test_a_line_of_progress_comes_no_more_often_than_somebody_reads(monkeypatch, capsys):
+    clock = [0.0]
+    monkeypatch.setattr(stages, "monotonic", lambda: clock[-1])
+    progress = make_progress()
+    with Stages(progress).stage("RDMs", 4) as stage:
+        for now in (4.0, 9.0, 11.0, 13.0):
+            clock.append(now)
+            stage.step()
+    assert capsys.readouterr().err.splitlines() == ["RDMs: ...", "RDMs: 3 of 4, 11 s", "RDMs: done, 13 s"]
+
+
+def test_an_address_of_a_note_is_not_broken(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    address = "https://example.org/" + "folder/" * 20 + "file.mat"
+    Stages(make_progress()).say(f"The download from {address} failed: no route.")
+    assert capsys.readouterr().err == f"The download from {address} failed: no route.\n"
 
 
 def test_unknown_dataset_lists_the_known(tmp_path):

@@ -38,16 +38,15 @@ def datasets(
 
     import pandas as pd
 
+    from neurolens import datasets as catalogue
     from neurolens.cli.tables import print_table
-    from neurolens.datasets import fetch as fetch_dataset
-    from neurolens.datasets import list_datasets, read_card
     from neurolens.errors import InputError
 
     if name is None and fetch:
-        raise InputError(f"--fetch gets one dataset; name it: {', '.join(list_datasets())}.")
+        raise InputError(f"--fetch gets one dataset; name it: {', '.join(catalogue.list_datasets())}.")
     if name is not None:
-        card = read_card(name)
-        found = fetch_dataset(name) if fetch else None
+        card = catalogue.read_card(name)
+        found = catalogue.fetch(name) if fetch else None
         if format == "text":
             typer.echo(repr(card if found is None else found.card))
             if found is not None:
@@ -55,7 +54,7 @@ def datasets(
             return
         cards = [card if found is None else found.card]
     else:
-        cards = [read_card(known) for known in list_datasets()]
+        cards = [catalogue.read_card(known) for known in catalogue.list_datasets()]
     rows = pd.DataFrame([dataclasses.asdict(card) for card in cards])
     if format == "text":
         rows["data"] = ["SIMULATED" if simulated else "measured" for simulated in rows["simulated"]]

@@ -1,6 +1,6 @@
 """Stimuli with brain data, under one verb: embedded, found in a folder, or downloaded by checksum."""
 
-from neurolens.datasets.cards import Card, list_datasets, read_card
-from neurolens.datasets.fetching import Dataset, fetch
+import lazy_loader as _lazy
 
-__all__ = ["Card", "Dataset", "fetch", "list_datasets", "read_card"]
+# A list of names and cards needs none of what reads the data.
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

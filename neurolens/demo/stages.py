@@ -1,10 +1,10 @@
-"""Progress of the demonstration: one line a stage, on stderr."""
+"""Progress of the demonstration, on stderr: a bar a stage, or plain lines where nobody can see a bar move."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from time import monotonic
 
 import xarray as xr
 from rich.console import Console
@@ -21,21 +21,43 @@ from rich.progress import (
 from neurolens.activations import Activations
 from neurolens.activations.operations import Ops
 
+SILENCE = 10.0  # seconds: in a file or a pipe, a line of progress at most this often
 
-@dataclass(frozen=True)
+
 class Stage:
     """One stage while it lasts."""
 
-    progress: Progress
-    task: TaskID
+    def __init__(self, progress: Progress, task: TaskID, text: str) -> None:
+        self._progress = progress
+        self._task = task
+        self._text = text
+        self._begun = monotonic()
+        self._tell("...")
 
     def expect(self, n_steps: int) -> None:
         """Say how many steps there are, once that is known."""
-        self.progress.update(self.task, total=n_steps)
+        self._progress.update(self._task, total=n_steps)
 
     def step(self) -> None:
         """Say that a step is done."""
-        self.progress.update(self.task, advance=1)
+        self._progress.update(self._task, advance=1)
+        if monotonic() - self._told >= SILENCE:
+            task = self._progress.tasks[self._task]
+            total = "" if task.total is None else f" of {task.total:.0f}"
+            self._tell(f"{task.completed:.0f}{total}, {monotonic() - self._begun:.0f} s")
+
+    def finish(self) -> None:
+        """Fill the bar."""
+        total = self._progress.tasks[self._task].total or 1
+        self._progress.update(self._task, total=total, completed=total)
+        self._tell(f"done, {monotonic() - self._begun:.0f} s")
+
+    def _tell(self, how_far: str) -> None:
+        """Write a line, where bars are not drawn."""
+        self._told = monotonic()
+        if self._progress.disable:
+            line = f"{self._text}: {how_far}"
+            self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class Stages:
@@ -47,20 +69,21 @@ class Stages:
     @contextmanager
     def stage(self, text: str, n_steps: int | None = None) -> Iterator[Stage]:
         """Show a stage; without `n_steps` its length is not known yet."""
-        task = self._progress.add_task(text, total=n_steps)
-        yield Stage(self._progress, task)
-        total = self._progress.tasks[task].total or 1
-        self._progress.update(task, total=total, completed=total)
+        stage = Stage(self._progress, self._progress.add_task(text, total=n_steps), text)
+        yield stage
+        stage.finish()
 
     def say(self, text: str) -> None:
-        """Write a line above the bars."""
-        self._progress.console.print(text, style="yellow", markup=False)
+        """Write a line above the bars; only the terminal breaks it, so that addresses can be clicked and copied."""
+        self._progress.console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def make_progress() -> Progress:
     """Make the display, on stderr."""
+    console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(SpinnerColumn(finished_text="✓"), *columns, console=Console(stderr=True))
+    seen = console.is_terminal or console.is_jupyter
+    return Progress(SpinnerColumn(finished_text="✓"), *columns, console=console, disable=not seen)
 
 
 class Watched(Activations):

@@ -43,6 +43,19 @@ def test_version_and_help_need_no_torch():
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+@pytest.mark.parametrize("options", [(), ("shapes80",), ("--format", "json")])
+def test_list_of_datasets_needs_no_torch(options):
+    heavy = {"torch", "torchvision", "sklearn", "himalaya", "xarray", "matplotlib", "PIL"}
+    code = (
+        f"import sys\nfrom neurolens.cli import main\nsys.argv = {['neurolens', 'datasets', *options]}\n"
+        f"try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        f"assert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "shapes80" in done.stdout
+
+
 @pytest.mark.parametrize("options", [(), ("--format", "json"), ("--verify",)])
 def test_info_of_a_store_needs_no_torch(store, options):
     """What loads no torch and no library of models answers in less than a second."""
