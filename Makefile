@@ -10,7 +10,7 @@ ifneq ($(wildcard ../shared/data),)
 export NEUROLENS_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help install lint test browser demo tutorials calibrate zoo bench docs format clean
+.PHONY: help install lint test browser demo tutorials calibrate coverage zoo bench docs format clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -49,6 +49,18 @@ zoo: $(READY)  ## hundreds of models traced and proven; goes on where it was sto
 
 calibrate: $(READY)  ## how often every test of RSA is wrong, by simulation; writes docs/calibration.md (20 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.calibration
+
+# Every line that no test runs is in .coverage/lines.txt.
+coverage: $(READY)  ## which lines the tests run, room by room; writes .coverage/ (20 minutes)
+	rm -rf .coverage && mkdir .coverage
+	OMP_NUM_THREADS=1 $(BIN)/python -m coverage run -m pytest --numprocesses=2 --dist=worksteal
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --show-missing > .coverage/lines.txt
+	@for room in $$(ls neurolens | grep -v '^_\|typed'); do \
+		printf '%-14s %s %%\n' $$room \
+			$$($(BIN)/python -m coverage report --include="neurolens/$$room,neurolens/$$room/*" --format=total); \
+	done
+	@tail -n 1 .coverage/lines.txt
 
 # One section after the other, each on a quiet machine; RSA, encoding and single operations on one thread.
 bench: $(READY)  ## everything measured beside its peers; writes docs/benchmarks.md

@@ -19,6 +19,7 @@ from neurolens.schema import STIMULUS, STIMULUS_B
 
 RDM = "rdm"  # the dim of RDMs that come without a name for it
 SUFFIXES = (".npy", ".mat")
+HDF5 = b"\x89HDF\r\n\x1a\n"  # how such a file begins
 
 
 def label_rdms(array: ArrayLike, *, stimulus: Sequence[object], dims: Sequence[str] = ()) -> xr.DataArray:
@@ -94,14 +95,14 @@ def read_rdms(
     Parameters
     ----------
     path
-        File. A `.mat` file of MATLAB 7.3 needs h5py (the extra `brain`).
+        File. A `.mat` file of MATLAB 7.3, or any HDF5 file of that name, needs h5py (the extra `brain`).
     stimulus
         Ids of the stimuli: the file does not hold them, and stimuli are joined by label.
     dims
         Names of the dims before stimuli; "rdm" where there is one and no name is given.
     variable
-        Which variable of a `.mat` file; needed where it holds several. MATLAB keeps sets of RDMs as (stimulus,
-        stimulus, set): these are brought to the front.
+        Which variable of a `.mat` file; needed where it holds several; groups of HDF5 are parted by "/". MATLAB keeps
+        sets of RDMs as (stimulus, stimulus, set): these are brought to the front.
 
     Returns
     -------
@@ -111,7 +112,8 @@ def read_rdms(
     Raises
     ------
     InputError
-        If the file is of another kind, has no such variable, or its shape does not fit the ids.
+        If the file is of another kind, has no such variable, its shape does not fit the ids, or nothing tells which
+        axis is that of pairs.
 
     Examples
     --------
@@ -131,24 +133,56 @@ def read_rdms(
     if path.suffix != ".mat":
         raise InputError(f"{path.name} is no file of RDMs that is known; expected {list_names(SUFFIXES)}.")
     with explain_unreadable(path):
-        found = _read_mat(path)
-    values = _choose(found, variable, path.name)
-    n = len(list(stimulus))
-    if values.ndim == 3 and values.shape[:2] == (n, n) and values.shape[1:] != (n, n):
-        values = values.transpose(2, 0, 1)
-    if values.ndim == 2 and 1 in values.shape and values.size == n * (n - 1) // 2:
-        values = values.ravel()  # MATLAB has no vectors
+        found = _read_hdf5(path) if _is_hdf5(path) else _read_mat(path)
+    values = _bring_to_front(_choose(found, variable, path.name), len(list(stimulus)), path)
     return label_rdms(values, stimulus=stimulus, dims=dims)
 
 
+def _is_hdf5(path: Path) -> bool:
+    """MATLAB 7.3 writes HDF5 behind a header of 512 bytes; others give plain HDF5 the same ending."""
+    with path.open("rb") as file:
+        head = file.read(512 + len(HDF5))
+    return head.startswith(HDF5) or head.endswith(HDF5)
+
+
 def _read_mat(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        found = loadmat(path)
-    except NotImplementedError:  # MATLAB 7.3 is HDF5, with axes the other way round
-        h5py: Any = import_extra("h5py", "brain")
-        with h5py.File(path) as file:
-            return {name: np.asarray(item).T for name, item in file.items() if isinstance(item, h5py.Dataset)}
-    return {name: value for name, value in found.items() if not name.startswith("__")}
+    return {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
+
+
+def _read_hdf5(path: Path) -> dict[str, NDArray[Any]]:
+    """Read all arrays, with axes in MATLAB's order; its texts and cells are arrays of numbers here, and left out."""
+    h5py: Any = import_extra("h5py", "brain")
+    found: dict[str, NDArray[Any]] = {}
+
+    def collect(name: str, item: Any) -> None:
+        kind = item.attrs.get("MATLAB_class", b"")
+        if isinstance(item, h5py.Dataset) and kind not in (b"char", b"cell") and "#refs#" not in name:
+            found[name] = np.asarray(item).T
+
+    with h5py.File(path) as file:
+        file.visititems(collect)
+    return found
+
+
+def _bring_to_front(values: NDArray[Any], n_stimuli: int, path: Path) -> NDArray[Any]:
+    """Bring sets of RDMs to the front; in HDF5 that MATLAB did not write, axes may be in either order."""
+    n_pairs = n_stimuli * (n_stimuli - 1) // 2
+    if values.ndim == 3 and values.shape[:2] == (n_stimuli, n_stimuli):
+        is_last = values.shape[2] != n_stimuli or np.array_equal(
+            values, values.swapaxes(0, 1), equal_nan=True
+        )
+        return values.transpose(2, 0, 1) if is_last else values
+    if values.ndim == 2 and n_pairs in values.shape and values.shape != (n_stimuli, n_stimuli):
+        if values.size == n_pairs:
+            return values.ravel()  # MATLAB has no vectors
+        if values.shape[1] != n_pairs:
+            return values.T
+        if values.shape[0] == n_pairs and _is_hdf5(path):
+            raise InputError(
+                f"{path.name} holds {n_pairs} RDMs of {n_pairs} pairs each, and HDF5 does not say which axis is that "
+                "of pairs. Save them as squares, or as .npy with pairs last."
+            )
+    return values
 
 
 def _choose(variables: Mapping[str, NDArray[Any]], variable: str | None, file: str) -> NDArray[Any]:

@@ -1,5 +1,7 @@
 """RDMs from and for other tools, back and forth."""
 
+import sys
+
 import h5py
 import numpy as np
 import pytest
@@ -33,7 +35,7 @@ def test_condensed_and_square_are_the_same():
 
 
 @pytest.mark.parametrize("condensed", [False, True])
-@pytest.mark.parametrize("suffix", [".npy", ".mat", "7.3.mat"])
+@pytest.mark.parametrize("suffix", [".npy", ".mat", "7.3.mat", "plain.mat"])
 def test_files_square_and_condensed(tmp_path, suffix, condensed):
     pairs = draw_pairs()
     values = pairs if condensed else squares(pairs)
@@ -43,14 +45,49 @@ def test_files_square_and_condensed(tmp_path, suffix, condensed):
         np.save(path, values)
     elif suffix == ".mat":
         savemat(path, {"RDMs": in_matlab, "version": 1.0})
+    elif suffix == "plain.mat":
+        with h5py.File(path, "w") as file:
+            file["group/RDMs"] = values
+            file["names"] = IDS
     else:
         with h5py.File(path, "w", userblock_size=512) as file:
             file["RDMs"] = in_matlab.T
+            file["subject"] = np.frombuffer(b"s\x001\x00", np.uint16)
+            file["subject"].attrs["MATLAB_class"] = np.bytes_("char")
         header = b"MATLAB 7.3 MAT-file".ljust(116) + bytes(8) + b"\x00\x02IM"
         with path.open("r+b") as file:
             file.write(header)
     got = read_rdms(path, stimulus=IDS, dims=["subject"])
     np.testing.assert_array_equal(got, squares(pairs))
+
+
+@pytest.mark.parametrize("way", ["matlab", "hdf5"])
+def test_as_many_rdms_as_stimuli(tmp_path, way):
+    values = squares(draw_pairs(4))
+    if way == "matlab":
+        savemat(tmp_path / "rdms.mat", {"RDMs": values.transpose(1, 2, 0)})
+    else:
+        with h5py.File(tmp_path / "rdms.mat", "w") as file:
+            file["RDMs"] = values
+    np.testing.assert_array_equal(read_rdms(tmp_path / "rdms.mat", stimulus=IDS), values)
+
+
+def test_as_many_rdms_as_pairs_do_not_say_which_is_which(tmp_path):
+    pairs = draw_pairs(6)
+    with h5py.File(tmp_path / "rdms.mat", "w") as file:
+        file["RDMs"] = pairs
+    with pytest.raises(InputError, match=r"rdms\.mat holds 6 RDMs of 6 pairs.*\.npy"):
+        read_rdms(tmp_path / "rdms.mat", stimulus=IDS)
+    np.save(tmp_path / "rdms.npy", pairs)
+    np.testing.assert_array_equal(read_rdms(tmp_path / "rdms.npy", stimulus=IDS), squares(pairs))
+
+
+def test_hdf5_without_its_reader_says_what_to_install(tmp_path, monkeypatch):
+    with h5py.File(tmp_path / "rdms.mat", "w") as file:
+        file["RDMs"] = draw_pairs()
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(InputError, match=r"'h5py'.*extra.*brain"):
+        read_rdms(tmp_path / "rdms.mat", stimulus=IDS)
 
 
 def test_a_single_vector_of_matlab_has_no_dim(tmp_path):
