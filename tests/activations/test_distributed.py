@@ -33,9 +33,9 @@ def main():
 
 SAME = """
 def work(client):
-    for reduce in (None, RandomProjection(n_components=5)):
-        name = type(reduce).__name__
-        options = {"batch_size": 3, "progress": False, "reduce": reduce}
+    for reduce, ops in ((None, "**"), (RandomProjection(n_components=5), "**"), (None, ["log", "conv"])):
+        name = f"{type(reduce).__name__}{len(str(ops))}"
+        options = {"batch_size": 3, "progress": False, "reduce": reduce, "ops": ops}
         model, stimuli = Branching().eval(), make_stimuli()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", NeurolensWarning)
@@ -48,7 +48,27 @@ def work(client):
         assert read_files(folder / f"serial_{name}") == read_files(folder / f"spread_{name}"), name
         assert here == there and "NaN on the stimulus 's7'" in here[0], (here, there)
         assert acts.verify().is_sound
-    print(len(acts), sorted(a for a in acts if "relu" in a))
+        if ops == "**":
+            found = sorted(a for a in acts if "relu" in a)
+    print(found)
+"""
+
+OTHER_CODE = """
+def work(client):
+    import neurolens.activations.distributed as distributed
+
+    def refuse(task, index, late):
+        return distributed.Done(index, False)
+
+    options = {"batch_size": 3, "progress": False}
+    model, stimuli = Slow(0), make_stimuli()
+    extract(model, stimuli, folder / "serial", **options)
+    distributed._write_block = refuse
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", NeurolensWarning)
+        extract(model, stimuli, folder / "spread", client=client, **options)
+    assert read_files(folder / "serial") == read_files(folder / "spread")
+    print(*[w.message for w in caught if w.category is NeurolensWarning])
 """
 
 KILLED = """
@@ -92,6 +112,24 @@ def run(code, folder):
 def test_chunks_are_those_of_a_serial_run_also_where_the_model_branches(tmp_path):
     out = run(SAME, tmp_path)
     assert out.endswith("['relu', 'relu_1', 'relu_2']"), out
+
+
+def test_workers_that_know_no_operation_of_the_plan_leave_the_blocks_to_the_client(tmp_path):
+    assert run(OTHER_CODE, tmp_path).startswith("9 blocks are computed by the process that has the client")
+
+
+def test_a_run_that_resumes_on_a_client_lets_go_of_the_batch_it_planned_on():
+    from distributed_models import Slow, make_stimuli
+
+    from neurolens.activations.runs import Run
+    from neurolens.models import as_model
+
+    options = {"ops": "**", "batch_size": 3, "device": None, "keep_first": True}
+    begun, resumed = (Run(as_model(Slow(0)), make_stimuli(), **options) for _ in range(2))
+    assert begun.split([0, 1, 2]) == ([0], [1, 2])
+    assert begun.n_held_already > 0
+    assert resumed.split([1, 2]) == ([], [1, 2])
+    assert resumed.n_held_already == 0
 
 
 def test_a_worker_that_is_killed_loses_nothing(tmp_path):
