@@ -135,14 +135,6 @@ def test_operations_without_values_do_not_harm_the_others(tmp_path):
     assert rdms is None or "relu" in rdms["op"].values
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write into read-only folders")
-def test_a_folder_that_may_not_be_written_is_named(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises((NeurolensError, PermissionError), match="acts"):
-        nl.extract(Named(), make_stimuli(["a", "b"]), tmp_path / "acts.zarr", progress=False)
-    tmp_path.chmod(0o700)
-
-
 def test_a_place_below_a_file_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises((NeurolensError, OSError), match="file"):
