@@ -10,6 +10,7 @@ from benchmarks.page import write_page
 
 # One thread where cores would hide what is compared; both where users have both.
 SECTIONS = {
+    "machine": {},
     "tracing": {},
     "extraction": {},
     "rsa": {"OMP_NUM_THREADS": "1"},

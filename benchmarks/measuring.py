@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
+_BEGIN = time.perf_counter()
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ def save(name: str, title: str, command: str, rows: list[Row]) -> None:
     section = {
         "title": title,
         "command": command,
+        "minutes": (time.perf_counter() - _BEGIN) / 60,
         "machine": describe_machine(),
         "rows": [row.__dict__ for row in rows],
     }
@@ -116,10 +118,18 @@ def describe_machine() -> dict[str, str]:
     packages = ("torch", "torchvision", "numpy", "scipy", "xarray", "zarr", "scikit-learn")
     return {
         "cores": str(os.cpu_count()),
-        "machine": f"{platform.machine()} {platform.system()}",
+        "processor": _read_processor(),
+        "system": platform.system(),
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
     }
+
+
+def _read_processor() -> str:
+    listing = Path("/proc/cpuinfo")
+    lines = listing.read_text().splitlines() if listing.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
 
 
 def say_seconds(seconds: float) -> str:

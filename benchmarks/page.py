@@ -9,6 +9,7 @@ from benchmarks.measuring import RESULTS
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 ORDER = (
+    "machine",
     "tracing",
     "extraction",
     "rsa",
@@ -41,7 +42,8 @@ def _describe(section: dict[str, object]) -> str:
     machine = section["machine"]
     assert isinstance(rows, list)
     assert isinstance(machine, dict)
-    lines = [f"## {section['title']}", "", f"`{section['command']}`", ""]
+    minutes = f" ({section['minutes']:.1f} minutes)" if "minutes" in section else ""
+    lines = [f"## {section['title']}", "", f"`{section['command']}`{minutes}", ""]
     lines += [
         "| task | neurolens | beside it | ratio | target | | measured limit |",
         "|---|---|---|---|---|---|---|",
