@@ -29,6 +29,7 @@ class NeurolensError(Exception):
     """Base of every error that neurolens raises on purpose."""
 
     def __str__(self) -> str:  # KeyError would show the repr, with quotes and escaped newlines
+        """Say the message as it was written."""
         return "\n".join(str(part) for part in self.args)
 
 

@@ -1,7 +1,9 @@
 """The documentation: every block of code runs or says why not, every public name is documented, with an example."""
 
 import ast
+import dataclasses
 import doctest
+import functools
 import importlib
 import inspect
 import re
@@ -124,16 +126,41 @@ PUBLIC = dict(find_public())
 CLASSES = {name: thing for name, thing in PUBLIC.items() if inspect.isclass(thing)}
 
 
+# Of special methods, those that somebody meets: by indexing, a loop, `len`, `in`, `print`, `if` or `with`.
+SPECIAL = {
+    "__getitem__", "__iter__", "__len__", "__contains__", "__call__", "__enter__", "__exit__",
+    "__bool__", "__repr__", "__str__", "_repr_html_",
+}  # fmt: skip
+
+
+def own_parts(thing):
+    """What a class and those of its ancestors that are ours define: name, value; the nearest wins."""
+    parts = {}
+    for ancestor in reversed(thing.__mro__):
+        if ancestor.__module__.startswith("neurolens."):
+            parts |= vars(ancestor)
+    return parts
+
+
 def find_members():
-    kinds = (property, classmethod, staticmethod)
+    kinds = (property, functools.cached_property, classmethod, staticmethod)
     for name, thing in CLASSES.items():
-        for key, value in vars(thing).items():
+        for key, value in own_parts(thing).items():
             told = inspect.isfunction(value) or isinstance(value, kinds)
             if told and not key.startswith("_") and not key.endswith("_request"):
                 yield f"{name}.{key}", value
 
 
+def find_specials():
+    for name, thing in CLASSES.items():
+        for key, value in own_parts(thing).items():
+            written = inspect.isfunction(value) and inspect.getsourcefile(value) is not None
+            if key in SPECIAL and written and "neurolens" in inspect.getsourcefile(value):
+                yield f"{name}.{key}", value
+
+
 MEMBERS = dict(find_members())
+SPECIALS = dict(find_specials())
 
 # What numpydoc knows to be wrong. Left out: PR04 (types stand in the signature), SA01 (no "See also" where the
 # reference is grouped), PR03 (parameters are in order of meaning), ES01 (a summary may say all), and capitals and full
@@ -165,13 +192,16 @@ MADE_BY_FUNCTIONS = {
 # What other rooms of the package call; users index a trace, hand a reduction to `extract`, and fit an estimator.
 INNER = {
     *(f"neurolens.tracing.Trace.{name}" for name in (
-        "address_of", "describe", "drop_all_but", "events_in", "items_of", "maker_of", "pass_address", "place_of",
-        "read_gradient", "read_tensor", "resolve", "sites_of", "split", "stimulus_coords",
+        "address_of", "axes", "describe", "drop_all_but", "events_in", "graph", "items_of", "maker_of", "names",
+        "pass_address", "place_of", "planner", "read_gradient", "read_tensor", "resolve", "sites_of", "split",
+        "stimulus_coords",
     )),
     *(f"neurolens.activations.{name}.plan" for name in (
         "ChosenUnits", "Pooling", "PrincipalComponents", "RandomProjection",
     )),
-    "neurolens.encoding.BandedRidge.options",
+    *(f"neurolens.encoding.{name}" for name in (
+        "BandedRidge.inner_folds", "BandedRidge.options", "Delay.n_lags", "HRF.n_lags", "Ridge.inner_folds",
+    )),
     "neurolens.errors.check_choice", "neurolens.errors.explain_unreadable",
     "neurolens.errors.list_names", "neurolens.errors.near_misses",
 }  # fmt: skip
@@ -207,15 +237,88 @@ def test_public_name_has_an_example(name):
     assert NumpyDocString(inspect.getdoc(PUBLIC[name]) or "")["Examples"], f"{name} has no example"
 
 
-@pytest.mark.parametrize(
-    "name",
-    [name for name, member in MEMBERS.items() if name not in INNER and not isinstance(member, property)],
-)
-def test_method_has_an_example_or_stands_in_that_of_its_class(name):
-    owner, _, method = name.rpartition(".")
-    own = inspect.getdoc(getattr(CLASSES[owner], method)) or ""
-    of_class = "\n".join(NumpyDocString(inspect.getdoc(CLASSES[owner]))["Examples"])
-    assert ">>>" in own or re.search(rf"\.(fit_)?{method}\(", of_class), f"{name} is shown nowhere"
+def find_examples(thing):
+    """The examples of a class and of those of its ancestors that are ours, as one text."""
+    ours = [ancestor for ancestor in thing.__mro__ if ancestor.__module__.startswith("neurolens.")]
+    texts = (NumpyDocString(inspect.getdoc(ancestor) or "")["Examples"] for ancestor in ours)
+    return "\n".join(line for text in texts for line in text)
+
+
+@pytest.mark.parametrize("name", [name for name in MEMBERS if name not in INNER])
+def test_member_has_an_example_or_stands_in_that_of_its_class(name):
+    owner, _, member = name.rpartition(".")
+    own = inspect.getdoc(MEMBERS[name]) or ""
+    shown = rf"\.(fit_)?{member}\b" if member != "fit" else r"\.fit(_transform|_predict)?\("
+    assert ">>>" in own or re.search(shown, find_examples(CLASSES[owner])), f"{name} is shown nowhere"
+
+
+@pytest.mark.parametrize("name", SPECIALS)
+def test_special_method_tells_what_it_does(name):
+    assert SPECIALS[name].__doc__, f"{name} has no docstring"
+    if name.endswith("__getitem__"):
+        assert find_faults(name) == []
+
+
+def find_held(thing):
+    """Public names that a class holds: fields, and what its methods set on `self`."""
+    held = set(getattr(thing, "_fields", ()))
+    if dataclasses.is_dataclass(thing):
+        held |= {field.name for field in dataclasses.fields(thing)}
+    for ancestor in thing.__mro__:
+        if ancestor.__module__.startswith("neurolens."):
+            tree = ast.parse(textwrap.dedent(inspect.getsource(ancestor)))
+            stored = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+            stored = [node for node in stored if isinstance(node.ctx, ast.Store)]
+            held |= {node.attr for node in stored if getattr(node.value, "id", None) == "self"}
+    return {name for name in held if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_what_a_class_holds_is_told(name):
+    sections = NumpyDocString(inspect.getdoc(CLASSES[name]) or "")
+    entries = [entry for section in ("Attributes", "Parameters") for entry in sections[section]]
+    told = {name.strip() for entry in entries if any(entry.desc) for name in entry.name.split(",")}
+    assert find_held(CLASSES[name]) <= told
+
+
+def test_reader_of_what_is_held_finds_fields_and_fitted_attributes():
+    assert {"alphas", "alpha_", "coef_"} <= find_held(nl.Ridge)
+    assert {"file", "line", "text"} <= find_held(nl.tracing.Source)
+    assert {"trace", "address"} <= find_held(nl.tracing.Pass)
+
+
+ARRAYS = re.compile(r"DataArray|xr\.Dataset|NDArray|ndarray|FloatArray")
+DIMS = re.compile(r"\([a-z\[.]+[^)]*\)|shape|\bdims\b|\bover\b|coords on", re.IGNORECASE)
+
+
+def get_function(thing):
+    for kind, name in ((property, "fget"), (functools.cached_property, "func")):
+        if isinstance(thing, kind):
+            return getattr(thing, name)
+    return inspect.unwrap(getattr(thing, "__func__", thing))
+
+
+ARRAY_GIVERS = [
+    name
+    for name, thing in (PUBLIC | MEMBERS | SPECIALS).items()
+    if not inspect.isclass(thing) and name not in INNER
+    if ARRAYS.search(str(get_function(thing).__annotations__.get("return", "")))
+]
+
+
+@pytest.mark.parametrize("name", ARRAY_GIVERS)
+def test_an_array_that_is_returned_tells_its_dims(name):
+    thing = (PUBLIC | MEMBERS | SPECIALS)[name]
+    doc = NumpyDocString(inspect.getdoc(get_function(thing)) or "")
+    told = [*doc["Summary"], *doc["Extended Summary"]]
+    for entry in doc["Returns"]:
+        told += [entry.name, entry.type, *entry.desc]
+    assert DIMS.search(" ".join(told)), f"{name} does not say over what its array is"
+
+
+def test_there_are_arrays_to_ask():
+    assert len(ARRAY_GIVERS) > 50
+    assert not DIMS.search("What it computed, read-only.")
 
 
 def test_reference_lists_everything_public():
@@ -226,8 +329,7 @@ def test_reference_lists_everything_public():
 
 def find_raised(thing):
     """Names of the errors that a function raises in its own body."""
-    thing = thing.fget if isinstance(thing, property) else getattr(thing, "__func__", thing)
-    tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(thing))))
+    tree = ast.parse(textwrap.dedent(inspect.getsource(get_function(thing))))
     raised = [node.exc for node in ast.walk(tree) if isinstance(node, ast.Raise) and node.exc is not None]
     made = [error.func if isinstance(error, ast.Call) else error for error in raised]
     return {error.id for error in made if isinstance(error, ast.Name) and error.id[0].isupper()}
@@ -235,11 +337,15 @@ def find_raised(thing):
 
 @pytest.mark.parametrize(
     "name",
-    [name for name, thing in (PUBLIC | MEMBERS).items() if not inspect.isclass(thing) and name not in INNER],
+    [
+        name
+        for name, thing in (PUBLIC | MEMBERS | SPECIALS).items()
+        if not inspect.isclass(thing) and name not in INNER
+    ],
 )
 def test_what_is_raised_is_told(name):
-    thing = (PUBLIC | MEMBERS)[name]
-    told = {error.type for error in NumpyDocString(inspect.getdoc(thing) or "")["Raises"]}
+    thing = (PUBLIC | MEMBERS | SPECIALS)[name]
+    told = {error.type for error in NumpyDocString(inspect.getdoc(get_function(thing)) or "")["Raises"]}
     assert find_raised(thing) <= told
 
 

@@ -68,15 +68,19 @@ class Activations(Mapping[str, xr.DataArray]):
         """
 
     def __iter__(self) -> Iterator[str]:
+        """Walk over the addresses, in the order that is cheapest to read."""
         return iter(self.addresses())
 
     def __len__(self) -> int:
+        """Count the operations."""
         return len(self.addresses())
 
     def __contains__(self, address: object) -> bool:
+        """Tell whether this is the address of one of them."""
         return address in self.addresses()
 
     def __repr__(self) -> str:
+        """Show how many operations there are, and the first addresses."""
         names = self.addresses()
         lines = [f"<{type(self).__name__}: {len(names)} operations>"]
         lines += [f"  {name}" for name in names[:10]]
@@ -133,6 +137,23 @@ class ActivationsInMemory(Activations):
         return _describe_array(address, self._arrays[address])
 
     def __getitem__(self, address: str) -> xr.DataArray:
+        """Return the activations of an operation.
+
+        Parameters
+        ----------
+        address
+            One of `addresses()`.
+
+        Returns
+        -------
+        DataArray (stimulus, ...)
+            As it was given.
+
+        Raises
+        ------
+        AddressError
+            If there is no such operation; near misses are listed.
+        """
         if address not in self._arrays:
             raise AddressError(say_unknown(address, self._arrays))
         return self._arrays[address]
@@ -140,6 +161,11 @@ class ActivationsInMemory(Activations):
 
 class StoredActivations(Activations):
     """Activations in a Zarr store, read when their values are asked for.
+
+    Attributes
+    ----------
+    store
+        The store: its folder, what made it, what it says of each operation.
 
     Examples
     --------
@@ -215,6 +241,23 @@ class StoredActivations(Activations):
         return verify_store(self.store.path)
 
     def __getitem__(self, address: str) -> xr.DataArray:
+        """Return the activations of an operation.
+
+        Parameters
+        ----------
+        address
+            One of `addresses()`, or that of a module or composite; `<address>:<k>` for pass k of several.
+
+        Returns
+        -------
+        DataArray (stimulus, ...)
+            Lazy: its values are read from the store when they are used.
+
+        Raises
+        ------
+        AddressError
+            If there is no such operation; near misses are listed.
+        """
         return self.store[address]
 
     @property

@@ -36,6 +36,15 @@ class StreamedActivations(Activations):
     them; integers become floats then.
 
     Examples
+    Attributes
+    ----------
+    run
+        The model, its stimuli, and what is known of every operation from the first batch.
+    memory
+        Budget for activations at a time, in bytes.
+    progress
+        Whether a bar is shown while the model runs.
+
     --------
     >>> import numpy as np, torch
     >>> import neurolens as nl
@@ -44,6 +53,8 @@ class StreamedActivations(Activations):
     >>> acts.addresses(), acts.select("lin*").n_passes_over_stimuli
     (('input', 'linear'), 1)
     """
+    >>> acts.stimuli.ids
+    ('cat', 'dog', 'cow')
 
     def __init__(self, run: Run, memory: int, chosen: tuple[str, ...], *, progress: bool) -> None:
         self.run = run
@@ -95,9 +106,27 @@ class StreamedActivations(Activations):
 
     def __iter__(self) -> Iterator[str]:
         return iter([address for group in self._groups for address in group])
+        """Walk over the addresses, group by group of those that are computed together."""
 
     def __getitem__(self, address: str) -> xr.DataArray:
         meant = address if address in self._chosen else self.run.aliases.get(address, address)
+        """Return the activations of an operation.
+
+        Parameters
+        ----------
+        address
+            One of `addresses()`, or that of a module or composite; `<address>:<k>` for pass k of several.
+
+        Returns
+        -------
+        DataArray (stimulus, ...)
+            In memory, computed together with the other operations of its group.
+
+        Raises
+        ------
+        AddressError
+            If there is no such operation; near misses are listed.
+        """
         number, of_pass = meant, None
         if meant not in self._chosen:
             meant, _, number = meant.rpartition(":")

@@ -56,6 +56,7 @@ class Card:
     obtained: str = ""
 
     def __repr__(self) -> str:
+        """Show title, description, origin, licence, citation and shapes, in lines of 100 characters."""
         kind = "SIMULATED data" if self.simulated else "measured data"
         lines = [f"{self.title} ({self.name}, {kind})", *textwrap.wrap(self.description, 100), ""]
         rows = [("origin", self.origin), ("licence", self.licence), ("size", self.size)]

@@ -83,6 +83,7 @@ class Dataset:
         return self.card.name
 
     def __repr__(self) -> str:
+        """Show the regions with their sizes, the stimuli, and how this copy was had."""
         kind = "SIMULATED" if self.card.simulated else "measured"
         lines = [f"<Dataset {self.name}: {self.card.title} ({kind})>"]
         for leaf in self.brain.leaves:

@@ -50,6 +50,7 @@ class BandedRidge(PenalizedEstimator):
     Attributes
     ----------
     alpha_ : array, shape (n_targets,), float64
+        The alpha of each target, which all bands share.
     band_names_ : list of str
         In order of appearance.
     share_ : array, shape (n_bands, n_targets)
@@ -57,7 +58,9 @@ class BandedRidge(PenalizedEstimator):
     coef_ : array, shape (n_targets, n_features), or (n_features,) where y has one dimension
         In the units of the features.
     intercept_ : array, shape (n_targets,), or float
+        In the units of the targets.
     n_features_in_ : int
+        Features seen by `fit`.
 
     References
     ----------

@@ -33,7 +33,15 @@ class LinearEstimator(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
 
         Returns
         -------
-        array, shape (n_stimuli,) or (n_stimuli, n_targets), as y was
+        array, shape (n_stimuli,) or (n_stimuli, n_targets)
+            One column a target, or none where `y` had none; in the units of `y`, in the dtype of `X`.
+
+        Examples
+        --------
+        >>> from neurolens.encoding import Linear
+        >>> X = np.array([[0.0], [1.0], [2.0]])
+        >>> Linear().fit(X, 2 * X).predict([[3.0]]).round(6).tolist()
+        [[6.0]]
         """
         check_is_fitted(self)
         features = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
@@ -77,6 +85,7 @@ class PenalizedEstimator(LinearEstimator):
         Returns
         -------
         list of (train, test)
+            Pairs of integer arrays: positions of stimuli.
         """
         return resolve_inner(self.cv, groups, seed=self.seed, what=f"the cv of {type(self).__name__}")
 

@@ -20,8 +20,11 @@ class Linear(LinearEstimator):
     Attributes
     ----------
     coef_ : array, shape (n_targets, n_features), or (n_features,) where y has one dimension
+        In units of the targets for each unit of the features.
     intercept_ : array, shape (n_targets,), or float
+        In the units of the targets.
     n_features_in_ : int
+        Features seen by `fit`.
 
     Examples
     --------

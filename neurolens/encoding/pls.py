@@ -31,8 +31,11 @@ class PLS(LinearEstimator):
     n_components_ : int
         Components used.
     coef_ : array, shape (n_targets, n_features), or (n_features,) where y has one dimension
+        In units of the targets for each unit of the features.
     intercept_ : array, shape (n_targets,), or float
+        In the units of the targets.
     n_features_in_ : int
+        Features seen by `fit`.
 
     References
     ----------

@@ -52,7 +52,9 @@ class Ridge(PenalizedEstimator):
     coef_ : array, shape (n_targets, n_features), or (n_features,) where y has one dimension
         In the units of the features, also with `standardize`. float32 where X is float32.
     intercept_ : array, shape (n_targets,), or float
+        In the units of the targets.
     n_features_in_ : int
+        Features seen by `fit`.
 
     References
     ----------

@@ -44,14 +44,13 @@ class _Step(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-le
         """
         validate_data(self, X, dtype=[np.float64, np.float32])
         self._check()
-        self.fitted_ = True
         return self
 
     def _check(self) -> None:
         """Raise where an option cannot be used."""
 
     def _read(self, X: ArrayLike) -> FloatArray:
-        check_is_fitted(self, "fitted_")
+        check_is_fitted(self)
         features: FloatArray = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
         return features
 
@@ -74,6 +73,7 @@ class _RunStep(_Step):
         Returns
         -------
         array, shape (n_volumes, n_columns)
+            As `transform` gives it.
         """
         transformed: FloatArray = self.fit(X, y).transform(X, groups=groups)
         return transformed

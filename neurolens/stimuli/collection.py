@@ -46,6 +46,13 @@ class Stimuli(Items):
     >>> stimuli = Stimuli.from_array(images, ids=["cat", "dog"], metadata={"animate": [True, True]})
     >>> stimuli.ids, len(stimuli)
     (('cat', 'dog'), 2)
+    >>> stimuli.metadata.columns.tolist(), stimuli.preprocessing
+    (['animate'], '')
+    >>> stimuli.check()  # every item can be read
+    >>> stimuli.select(["dog"]).read(0).size, stimuli.thumbnail(0, size=4).shape
+    ((8, 8), (4, 4, 3))
+    >>> stimuli.fingerprint() == stimuli.select(["cat", "dog"]).fingerprint()
+    True
     """
 
     @classmethod

@@ -44,9 +44,11 @@ class Items:
     _frame: pd.DataFrame
 
     def __len__(self) -> int:
+        """Count the stimuli."""
         return len(self.ids)
 
     def __repr__(self) -> str:
+        """Show how many there are, of what kind, their first and last id, and the columns of metadata."""
         ends = list_names(self.ids, 3) if len(self) <= 3 else f"{self.ids[0]!r} ... {self.ids[-1]!r}"
         lines = [f"<{type(self).__name__}: {len(self)} {self._source.kind}>", f"  ids       {ends}"]
         if len(self._frame.columns):
@@ -142,7 +144,17 @@ class Items:
         return replace(self, ids=names, _positions=positions, _frame=self._frame.iloc[chosen])
 
     def read(self, index: int) -> Any:
-        """Return one raw item: an RGB PIL image, a text, or a model input.
+        """Return one raw item, before any transform.
+
+        Parameters
+        ----------
+        index
+            Position in this set, from 0.
+
+        Returns
+        -------
+        PIL.Image.Image, str or tensor
+            An RGB image, a text, or a model input, as the set was made.
 
         Raises
         ------
@@ -230,6 +242,11 @@ class Items:
 
     def fingerprint(self) -> str:
         """Return a hash of contents, ids, their order and the transform; metadata may change under it.
+
+        Returns
+        -------
+        str
+            32 hexadecimal digits, the same in every process.
 
         Raises
         ------

@@ -129,6 +129,8 @@ class Store(Mapping[str, xr.DataArray]):
     """
 
     path: Path
+    >>> store.stimuli.stimulus.values.tolist()
+    ['cat', 'dog']
     attrs: Mapping[str, Any]
     aliases: Mapping[str, str]
     entries: Mapping[str, layout.Entry]
@@ -161,7 +163,7 @@ class Store(Mapping[str, xr.DataArray]):
 
     @property
     def stimuli(self) -> xr.Dataset:
-        """Coordinates of the stimuli that can be read."""
+        """The stimuli that can be read: ids and metadata, a Dataset of coords on `stimulus`."""
         return self.all_stimuli if self.done.all() else self.all_stimuli.isel({STIMULUS: self.done})
 
     def __iter__(self) -> Iterator[str]:
@@ -169,16 +171,32 @@ class Store(Mapping[str, xr.DataArray]):
 
     def __len__(self) -> int:
         return len(self.entries)
+        """Walk over the addresses, in execution order."""
 
     def __contains__(self, address: object) -> bool:
         return isinstance(address, str) and (
+        """Count the operations."""
             address in self.entries or address in self.aliases or self._split_pass(address) is not None
         )
 
+        """Tell whether this is the address of an operation, an alias of one, or a pass of several."""
     def __getitem__(self, address: str) -> xr.DataArray:
-        """Open one operation, lazily: DataArray with the dims, coords and attrs it was declared with.
+        """Open one operation, lazily.
 
-        `address` may be an alias, or `<address>:<k>` for pass k of an operation whose passes are stacked.
+        Parameters
+        ----------
+        address
+            Of an operation or an alias of one; `<address>:<k>` for pass k of an operation whose passes are stacked.
+
+        Returns
+        -------
+        DataArray (stimulus, ...)
+            With the dims, coords and attrs it was declared with.
+
+        Raises
+        ------
+        AddressError
+            If there is no such operation; near misses are listed.
         """
         meant = self.aliases.get(address, address) if address not in self.entries else address
         if meant in self.entries:
@@ -194,6 +212,7 @@ class Store(Mapping[str, xr.DataArray]):
         return f"<Store {self.path}: {len(self)} operations, {len(self.done)} stimuli{state}>"
 
     def _split_pass(self, address: str) -> tuple[layout.Entry, int] | None:
+        """Show the folder, how many operations and stimuli it holds, and how many stimuli are missing."""
         name, _, number = address.rpartition(":")
         entry = self.entries.get(name)
         if entry is None or PASS not in entry.dims or not number.isdecimal():

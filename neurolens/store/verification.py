@@ -23,6 +23,15 @@ from neurolens.store.read import Store, open_store
 class Problem:
     """One thing that is wrong with a store: where, which stimuli it concerns, and what.
 
+    Attributes
+    ----------
+    address, file
+        The operation, "" for the store as a whole, and the file inside the store.
+    stimuli
+        Ids of the stimuli whose values it spoils; none where it concerns no values.
+    reason
+        What is wrong with the file, in words.
+
     Examples
     --------
     >>> problem = Problem(address="fc", file="fc/activation/c/0/0", stimuli=("cat",), reason="is missing")
@@ -36,6 +45,7 @@ class Problem:
     reason: str
 
     def __str__(self) -> str:
+        """Say where it is, what is wrong, and which stimuli it concerns."""
         concerned = f" (stimuli {list_names(self.stimuli, 4)})" if self.stimuli else ""
         return f"{self.address or 'the store'}: {self.file} {self.reason}{concerned}"
 
@@ -80,6 +90,7 @@ class Verification:
         return not self.missing and not self.problems
 
     def __str__(self) -> str:
+        """Say how much was read, and list what is wrong or missing."""
         read = f"{self.n_files} files of {self.n_operations} operations read, {self.n_bytes} bytes"
         if self.is_sound:
             return f"sound: {read}, every checksum right"

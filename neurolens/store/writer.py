@@ -39,9 +39,13 @@ class StoreWriter:
     >>> writer.write_block(0, {"fc": np.ones((1, 3), np.float32)})
     >>> writer.missing_blocks(), writer.block_slice(1)
     ((1,), slice(1, 2, None))
+    >>> writer.path == path, writer.addresses, writer.n_stimuli, writer.n_blocks, writer.done_blocks
+    (True, ('fc',), 2, 2, (0,))
     >>> writer.write_block(1, {"fc": np.ones((1, 3), np.float32)})
     >>> writer.note_late({}, {})
     >>> writer.finish()
+    >>> writer.is_complete
+    True
     >>> writer.close()
     >>> open_store(path)["fc"].shape
     (2, 3)
@@ -284,11 +288,13 @@ class StoreWriter:
             self._lock.release()
 
     def __enter__(self) -> Self:
+        """Write inside a `with`: the lock is given back at its end, also after an error."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Give the lock back; nothing is finished by it."""
         self.close()
 
     def _write_root(self, *, consolidate: bool = False) -> None:

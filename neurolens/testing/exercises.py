@@ -32,6 +32,7 @@ class Verdict:
     why: str = ""
 
     def __repr__(self) -> str:
+        """Say that it is right, or what is not."""
         return "Right." if self.right else f"Not yet. {self.why}"
 
 

@@ -88,9 +88,30 @@ class TracedActivations(Activations):
         return describe_candidate(address, layout.dims, layout.shape, "", layout.attrs)
 
     def __contains__(self, address: object) -> bool:
+        """Tell whether this is an address of the trace: of an operation, a pass, a module or a composite."""
         return address in self._chosen or address in self._trace
 
     def __getitem__(self, address: str) -> xr.DataArray:
+        """Return the activations of an operation.
+
+        Parameters
+        ----------
+        address
+            One of `addresses()`, or any other of the trace: a pass, a module, a composite, an output.
+
+        Returns
+        -------
+        DataArray (stimulus, ...)
+            In memory, read-only.
+
+        Raises
+        ------
+        AddressError
+            If there is no such operation; near misses are listed. Also if it gave several tensors, or passes of different
+            shapes: the message lists what to ask for.
+        TraceError
+            If the activation was not kept.
+        """
         source = self._trace
         target = resolve(source.names, address)
         for value in target.values:

@@ -59,7 +59,7 @@ class Node:
 
     @property
     def tensor(self) -> torch.Tensor:
-        """What it computed, as the tensor that was kept; of the one pass there is.
+        """What it computed, as the tensor that was kept, as the model made it; of the one pass there is.
 
         Raises
         ------
@@ -72,7 +72,7 @@ class Node:
 
     @property
     def gradient(self) -> xr.DataArray:
-        """The gradient of the activation, after a backward from `trace.outputs`: labelled as the activation.
+        """The gradient of the activation, after a backward from `trace.outputs`: with its dims and coords.
 
         Raises
         ------
@@ -120,15 +120,40 @@ class Operation(Node):
 
     What is said of a single call (`parents`, `arguments` ...) is said of the first pass.
 
+    Attributes
+    ----------
+    trace
+        The trace it belongs to.
+    address
+        Its name in the trace: module path and plain name of the function, "layer1.0.add".
+
     Examples
     --------
     >>> import torch
     >>> import neurolens as nl
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
-    >>> trace = nl.trace(model, torch.ones(2, 4))
+    >>> trace = nl.trace(model, torch.ones(2, 4), gradients=True)
     >>> operation = trace["1.relu"]
     >>> operation.name, [parent.address for parent in operation.parents], operation.depth
     ('relu', ['0.linear'], 1.0)
+    >>> linear = trace["0.linear"]
+    >>> linear.function is torch.nn.functional.linear, linear.module.path, linear.children
+    (True, '0', (<Operation 1.relu: relu, 2x3>,))
+    >>> linear.activation.dims, linear.tensor.shape == linear.shape, linear.dtype, linear.device
+    (('stimulus', 'unit'), True, torch.float32, device(type='cpu'))
+    >>> linear.bytes, linear.flops, linear.macs  # of both stimuli
+    (24, 48, 24)
+    >>> linear.arguments, sorted(linear.parameters)
+    ({0: 'input', 1: '0.weight', 2: '0.bias'}, ['0.bias', '0.weight'])
+    >>> linear.step, linear.distances, linear.n_passes, linear.passes[0].address
+    (1, Distances(from_input=1, to_output=1), 1, '0.linear:1')
+    >>> linear.source is None  # only torch's own code ran: nothing of ours called it
+    True
+    >>> linear.is_random, linear.mutates, linear.composite, linear.branch
+    (False, False, '', None)
+    >>> trace.outputs["output"].sum().backward()
+    >>> linear.gradient.dims
+    ('stimulus', 'unit')
     """
 
     @property
@@ -268,6 +293,7 @@ class Operation(Node):
         return tuple(Pass(self.trace, self.trace.pass_address(index)) for index in sorted(found))
 
     def __repr__(self) -> str:
+        """Show address, function, shapes and number of passes."""
         place = self._place
         shapes = list(dict.fromkeys(tuple(v.shape) for item in self._items for v in results(item).values()))
         text = f"<{place.kind.capitalize()} {self.address}: {place.name}, {_join(shapes)}"
@@ -279,6 +305,13 @@ class Operation(Node):
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Pass(Operation):
     """One of the times an operation ran. The address carries ':k' where it ran more than once.
+
+    Attributes
+    ----------
+    trace
+        The trace it belongs to.
+    address
+        As that of the operation; of several passes with its number, "layer1.0.relu.relu:2".
 
     Examples
     --------
@@ -301,15 +334,29 @@ class Pass(Operation):
 class Module(Node):
     """A module of the model: its activation is its output, each call a pass.
 
+    Attributes
+    ----------
+    trace
+        The trace it belongs to.
+    address
+        Path in the model, "layer1.0"; "" is the model itself.
+
     Examples
     --------
     >>> import torch
     >>> import neurolens as nl
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
-    >>> trace = nl.trace(model, torch.ones(2, 4))
+    >>> trace = nl.trace(model, torch.ones(2, 4), gradients=True)
     >>> module = trace.modules["0"]
     >>> module.type, module.n_passes, [operation.address for operation in module.operations]
     ('Linear', 1, ['0.linear'])
+    >>> module.path, module.activation.dims, module.tensor is trace["0.linear"].tensor
+    ('0', ('stimulus', 'unit'), True)
+    >>> module.shape, module.dtype, module.device, module.bytes
+    (torch.Size([2, 3]), torch.float32, device(type='cpu'), 24)
+    >>> trace.outputs["output"].sum().backward()
+    >>> module.gradient.dims
+    ('stimulus', 'unit')
     """
 
     @property
@@ -339,6 +386,7 @@ class Module(Node):
         )
 
     def __repr__(self) -> str:
+        """Show the path, the class and the number of operations inside."""
         n_operations = say_number(len(self.operations), "operation")
         return f"<Module {self.address or '(the model)'}: {self.type}, {n_operations}>"
 

@@ -21,6 +21,17 @@ _READOUTS = {"bool": "if tensor:", "int": "int(tensor)", "float": "float(tensor)
 class Readout(NamedTuple):
     """Values that left torch for Python.
 
+    Attributes
+    ----------
+    function
+        What was called: "item", "tolist", "bool" ...
+    tensors
+        Addresses of the tensors that were read.
+    source
+        The line of the model's code that read them; None where it is not known.
+    result
+        What `bool(tensor)` said; None for other functions.
+
     Examples
     --------
     >>> import torch, warnings

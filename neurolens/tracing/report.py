@@ -21,6 +21,13 @@ _SHOWN = 10
 class Report:
     """What four proofs found about a trace. True if none failed.
 
+    Attributes
+    ----------
+    trace
+        The trace that was validated.
+    proofs
+        The findings of each proof: same answer, replay, perturbation, witness.
+
     Examples
     --------
     >>> import torch
@@ -41,6 +48,7 @@ class Report:
         return self.proofs.passed
 
     def __bool__(self) -> bool:
+        """Tell whether no proof failed, so that a report can be asserted."""
         return self.passed
 
     @property
@@ -49,6 +57,7 @@ class Report:
         return tuple(dict.fromkeys(self._address(finding) for finding in self.proofs.failures))
 
     def __repr__(self) -> str:
+        """Show what each proof found, what was not tested and why, and the first failures."""
         proofs = self.proofs
         head = "passed" if self.passed else "FAILED"
         lines = [

@@ -23,6 +23,13 @@ NOT_THE_USERS = (
 class Source(NamedTuple):
     """A place in the code.
 
+    Attributes
+    ----------
+    file, line
+        Path of the file, and the number of the line in it, from 1.
+    text
+        The line as it is written, without indentation.
+
     Examples
     --------
     >>> source = Source("model.py", 12, "return x + self.skip(x)")  # as `trace["add"].source` gives it
@@ -35,6 +42,7 @@ class Source(NamedTuple):
     text: str
 
     def __str__(self) -> str:
+        """Say file, line and text, as compilers do."""
         return f"{self.file}:{self.line}: {self.text}"
 
 

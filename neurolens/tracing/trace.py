@@ -160,6 +160,13 @@ class Trace(Mapping[str, Operation]):
     Indexing also takes the address of a pass (`"relu:2"`), of a part of a result (`"lstm[0]"`), of a composite,
     and the path of a module, which means the module's output.
 
+    Attributes
+    ----------
+    model
+        The model that ran, with its preprocessing and the hash of its weights.
+    recording
+        The raw events that everything else is derived from.
+
     Examples
     --------
     >>> import torch
@@ -172,6 +179,10 @@ class Trace(Mapping[str, Operation]):
     (['1.relu'], 3)
     >>> trace.to_frame().loc["0.linear", "shape"]
     '2x3'
+    >>> list(trace.inputs), list(trace.outputs), list(trace.modules)
+    (['input'], ['output'], ['', '0', '1'])
+    >>> trace.n_stimuli, trace.n_bytes, trace.activations["1.relu"].dims, trace.readouts
+    (2, 80, ('stimulus', 'unit'), ())
     """
 
     def __init__(
@@ -229,6 +240,24 @@ class Trace(Mapping[str, Operation]):
     # ------------------------------------------------------------------ the mapping
 
     def __getitem__(self, address: str) -> Operation | Module:  # type: ignore[override]
+        """Return what has an address.
+
+        Parameters
+        ----------
+        address
+            Of an operation or a composite ("layer1.0.add"), of a pass of it ("layer1.0.relu.relu:2"), of a module
+            ("layer1.0") or of an output ("output").
+
+        Returns
+        -------
+        Operation, Pass or Module
+            With its activation, parents, children, source line and costs.
+
+        Raises
+        ------
+        AddressError
+            If nothing has this address; near misses are listed.
+        """
         if not isinstance(address, str):
             raise AddressError(f"An address is a text, not {address!r}. Addresses in order: list(trace).")
         if address in self.names.outputs and address not in self.names.places:
@@ -240,12 +269,15 @@ class Trace(Mapping[str, Operation]):
         return Operation(self, address) if number is None else Pass(self, address)
 
     def __iter__(self) -> Iterator[str]:
+        """Walk over the addresses of operations, in execution order."""
         return iter(self.names.operations)
 
     def __len__(self) -> int:
+        """Count the operations; `steps` has every pass of them."""
         return len(self.names.operations)
 
     def __contains__(self, address: object) -> bool:
+        """Tell whether something has this address: an operation, a pass, a module or an output."""
         try:
             self[address]  # type: ignore[index]
         except AddressError:
@@ -423,9 +455,11 @@ class Trace(Mapping[str, Operation]):
         return Report(self, proofs)
 
     def __repr__(self) -> str:
+        """Show on one screen what ran, how much is kept, and the first and last operations."""
         return tables.summarise(self)
 
     def _repr_html_(self) -> str:
+        """Show the operations as a table that folds by module, in a notebook."""
         return tables.to_html(self)
 
     # ------------------------------------------------------------------ looking up
