@@ -78,6 +78,11 @@ def rename_aliases(array: xr.DataArray) -> xr.DataArray:
     return array.rename(names) if names else array
 
 
+def is_storable(text: str) -> bool:
+    """Tell whether files hold a text as it is: without a zero byte, or half a character (as of a foreign file name)."""
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def require_dims(array: xr.DataArray, *dims: str, what: str) -> None:
     """Raise LabelError unless `array` has all of `dims`."""
     missing = [dim for dim in dims if dim not in array.dims]

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from neurolens.activations.assemble import Layout, dim_coords, stored_dtype, to_numpy
+from neurolens.activations.faults import Flaw, find_overflow
 from neurolens.activations.runs import Run
 from neurolens.schema import STIMULUS
 from neurolens.store import StoreWriter
@@ -44,7 +45,7 @@ def write_blocks(
     with ThreadPoolExecutor(1, "neurolens-write") as pool:
         behind: Future[None] | None = None
         for index, tensors in run.compute(indices):
-            arrays = as_arrays(run, tensors, cast)
+            arrays = as_arrays(run, tensors, cast, index)
             del tensors
             if behind is not None:
                 behind.result()
@@ -59,15 +60,30 @@ def write_blocks(
 
 
 def as_arrays(
-    run: Run, tensors: Mapping[str, torch.Tensor], cast: np.dtype[Any] | None
+    run: Run, tensors: Mapping[str, torch.Tensor], cast: np.dtype[Any] | None, index: int
 ) -> dict[str, np.ndarray[Any, Any]]:
-    """Return the tensors of a batch that are stored, as they are stored."""
+    """Return the tensors of a batch that are stored, as they are stored; what a cast loses is noted as a flaw."""
     layouts = stored_layouts(run)
     return {
-        address: to_numpy(tensor, stored_dtype(layouts[address].dtype, cast))
+        address: _cast(run, address, tensor, stored_dtype(layouts[address].dtype, cast), index)
         for address, tensor in tensors.items()
         if address in layouts
     }
+
+
+def _cast(
+    run: Run, address: str, tensor: torch.Tensor, dtype: np.dtype[Any], index: int
+) -> np.ndarray[Any, Any]:
+    try:
+        with np.errstate(over="raise"):
+            return to_numpy(tensor, dtype)
+    except FloatingPointError:
+        with np.errstate(over="ignore"):
+            values = to_numpy(tensor, dtype)
+    row = 0 if run.layouts[address].is_static else find_overflow(to_numpy(tensor), values)
+    stimulus = run.stimuli.ids[run.batch_slice(index).start + row]
+    run.flaws.setdefault("overflow", Flaw("overflow", stimulus, address, ""))
+    return values
 
 
 def _declare(

@@ -170,7 +170,7 @@ def _write_block(task: Task, index: int, late: Late) -> Done:
             ((_, tensors),) = run.compute([index])
         except UnplannedError:
             return Done(index, False)
-        desk.writer.write_block(index, as_arrays(run, tensors, task.cast))
+        desk.writer.write_block(index, as_arrays(run, tensors, task.cast, index))
         flaws, run.flaws = run.flaws, {}
         return Done(index, True, flaws)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from neurolens.activations.axes import list_values
@@ -15,7 +16,7 @@ from neurolens.recording.events import Recording, Value
 from neurolens.recording.recorder import record
 from neurolens.recording.structures import list_tensors
 
-Kind = Literal["NaN", "infinity"]
+Kind = Literal["NaN", "infinity", "overflow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Flaw:
     Attributes
     ----------
     kind
-        "NaN" or "infinity".
+        "NaN", "infinity", or "overflow": a number that the dtype asked for does not reach.
     stimulus
         Id of the first stimulus that has one.
     seen_in
@@ -40,6 +41,11 @@ class Flaw:
     origin: str
 
     def __str__(self) -> str:
+        if self.kind == "overflow":
+            return (
+                f"gives numbers on the stimulus {self.stimulus!r} in {self.seen_in!r} that are too large for the dtype "
+                "asked for and become infinite (leave dtype= out to keep them)"
+            )
         first = f", and first in {self.origin!r}" if self.origin not in ("", self.seen_in) else ""
         return f"gives {self.kind} on the stimulus {self.stimulus!r} in {self.seen_in!r}{first}"
 
@@ -62,6 +68,12 @@ def find_flaw(tensor: torch.Tensor) -> tuple[Kind, int] | None:
     if not bool(infinite.any()) or (len(rows) > 1 and bool(infinite.all())):
         return None
     return "infinity", int(infinite.nonzero()[0])
+
+
+def find_overflow(values: np.ndarray[Any, Any], cast: np.ndarray[Any, Any]) -> int:
+    """Return the first row in which a finite value became infinite by a cast to another dtype."""
+    lost = np.isinf(cast) & np.isfinite(values)
+    return int(np.flatnonzero(lost.reshape(len(lost), -1).any(1))[0]) if lost.ndim else 0
 
 
 def find_origin(

@@ -14,7 +14,7 @@ import torch
 from neurolens.errors import StimulusError, list_names
 from neurolens.stimuli.images import EXTENSIONS
 from neurolens.stimuli.items import Items, Transform
-from neurolens.stimuli.labels import check_ids, name_files, split_frame, tabulate
+from neurolens.stimuli.labels import check_ids, name_files, require_order, split_frame, tabulate
 from neurolens.stimuli.sources import DatasetSource, FileSource, Source, TextSource, array_source, find_images
 
 __all__ = ["Stimuli"]
@@ -72,7 +72,8 @@ class Stimuli(Items):
         path
             The folder.
         pattern
-            Glob pattern below it; ``"**/*"`` descends into sub-folders, ``"*"`` does not. Hidden files are left out.
+            Glob pattern below it; ``"**/*"`` descends into sub-folders, ``"*"`` does not. Hidden files are left out,
+            and so are folders that are reached by a link, with a warning.
         extensions
             Which files are images, by extension, in any case.
         metadata
@@ -101,7 +102,7 @@ class Stimuli(Items):
         >>> Stimuli.from_folder(folder).ids
         ('cat', 'dog')
         """
-        root = Path(path)
+        root = Path(path).expanduser()
         files = find_images(root, pattern, extensions)
         ids = check_ids(name_files(files, root), len(files))
         folders = [file.parent.relative_to(root).as_posix() for file in files]
@@ -157,7 +158,7 @@ class Stimuli(Items):
                 f"from_files takes a sequence of paths; for the folder or file {os.fspath(paths)!r} "
                 "use Stimuli.from_folder(path), or put the one file in a list."
             )
-        files = tuple(Path(path) for path in paths)
+        files = tuple(Path(path).expanduser() for path in require_order(paths, "paths"))
         names = check_ids(name_files(files) if ids is None else ids, len(files))
         return _make(FileSource(files), names, tabulate(metadata, names), transform)
 
@@ -302,7 +303,7 @@ class Stimuli(Items):
         """
         if isinstance(texts, str):
             raise StimulusError("from_texts takes a sequence of texts; put a single one in a list.")
-        items = tuple(texts)
+        items = tuple(require_order(texts, "texts"))
         wrong = [f"{k}: {type(item).__name__}" for k, item in enumerate(items) if not isinstance(item, str)]
         if wrong:
             raise StimulusError(f"from_texts takes texts only; not a text: {list_names(wrong)}.")

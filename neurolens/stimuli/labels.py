@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,9 @@ import pandas as pd
 from neurolens import schema
 from neurolens.errors import StimulusError, list_names
 
-__all__ = ["check_ids", "name_files", "split_frame", "tabulate"]
+__all__ = ["check_ids", "name_files", "require_order", "split_frame", "tabulate"]
+
+T = TypeVar("T")
 
 # A column of these names would collide with a dim or a coord of activations and results.
 RESERVED = frozenset(
@@ -31,7 +33,13 @@ def check_ids(ids: Iterable[object], n_stimuli: int) -> tuple[str, ...]:
     """Return ids as text, one a stimulus, none empty, none repeated; raise StimulusError otherwise."""
     if isinstance(ids, str):
         raise StimulusError(f"ids must be a sequence, one a stimulus; this is the single text {ids!r}.")
-    names = tuple(str(name) for name in ids)
+    labels = require_order(ids, "ids")
+    gaps = [k for k, name in enumerate(labels) if name is None or name != name]  # NaN
+    if gaps:
+        raise StimulusError(
+            f"The id of stimulus {gaps[0]} is {labels[gaps[0]]!r}; every stimulus needs a name."
+        )
+    names = tuple(map(str, labels))
     if n_stimuli == 0:
         raise StimulusError("There are no stimuli here; a set needs at least one.")
     if len(names) != n_stimuli:
@@ -43,7 +51,22 @@ def check_ids(ids: Iterable[object], n_stimuli: int) -> tuple[str, ...]:
         )
     if "" in names:
         raise StimulusError(f"The id of stimulus {names.index('')} is empty; every stimulus needs a name.")
+    foreign = [name for name in names if not schema.is_storable(name)]
+    if foreign:
+        raise StimulusError(
+            f"The id {foreign[0]!r} holds a zero byte or half a character, which no file keeps. Is it the name of a "
+            "file in another encoding? Rename that, or give ids (from_files)."
+        )
     return names
+
+
+def require_order(values: Iterable[T], what: str) -> list[T]:
+    """Return values as a list; raise StimulusError for a set, whose order is chance."""
+    if isinstance(values, Set):
+        raise StimulusError(
+            f"{what} is a {type(values).__name__}, which has no order, and each belongs to one stimulus. Give a list."
+        )
+    return list(values)
 
 
 def name_files(paths: Sequence[Path], root: Path | None = None) -> list[str]:
@@ -67,7 +90,10 @@ def tabulate(metadata: pd.DataFrame | Mapping[str, Any] | None, ids: tuple[str, 
         frame = _align(metadata, ids)
         columns = {str(name): frame.iloc[:, k] for k, name in enumerate(frame.columns)}
     else:
-        columns = {str(name): pd.Series(list(values)) for name, values in metadata.items()}
+        columns = {
+            str(name): pd.Series(require_order(values, f"The metadata column {name!r}"))
+            for name, values in metadata.items()
+        }
     for name, column in columns.items():
         if name in RESERVED:
             raise StimulusError(

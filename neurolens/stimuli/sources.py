@@ -8,6 +8,7 @@ input already.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from neurolens.errors import StimulusError, list_names
+from neurolens.errors import NeurolensWarning, StimulusError, list_names
 from neurolens.stimuli.images import check_image, read_image, to_rgb
 
 __all__ = [
@@ -211,7 +212,7 @@ def array_source(array: object) -> PixelSource | InputSource:
             )
         array = array.detach().cpu().numpy()
     # A copy that nobody can write to: the caller's array may change later, the set may not.
-    values: np.ndarray[Any, Any] = np.array(array)
+    values = _copy_array(array)
     values.setflags(write=False)
     if values.ndim < 2:
         raise StimulusError(f"from_array needs an array (n_stimuli, ...); this one has shape {values.shape}.")
@@ -233,14 +234,40 @@ def array_source(array: object) -> PixelSource | InputSource:
     )
 
 
+def _copy_array(array: object) -> np.ndarray[Any, Any]:
+    if not isinstance(array, np.ndarray | Sequence) and not hasattr(array, "__array__"):
+        raise StimulusError(
+            f"from_array takes one array whose first axis is the stimulus; this is a {type(array).__name__}. Stack its "
+            "items first, as in numpy.stack(list(items))."
+        )
+    try:
+        return np.array(array)
+    except ValueError as error:  # rows of several lengths
+        raise StimulusError(
+            f"from_array needs stimuli of one shape: {error}. Resize, crop or pad them, or use from_files."
+        ) from error
+
+
 def find_images(root: Path, pattern: str, extensions: Sequence[str]) -> list[Path]:
-    """Return the image files below a folder, sorted by their path below it; raise StimulusError if none."""
+    """Return the image files below a folder, sorted by their path below it; raise StimulusError if none.
+
+    Links to files are followed; for links to folders, which may lead back to where they lie, there is a warning.
+    """
     if not root.is_dir():
         raise StimulusError(f"There is no folder {str(root)!r}; give a folder of images.")
     wanted = {extension.lower() for extension in extensions}
+    matched = list(root.glob(pattern))
+    linked = [str(file.relative_to(root)) for file in matched if file.is_symlink() and file.is_dir()]
+    if linked and "**" in pattern:
+        warnings.warn(
+            f"{str(root)!r} has links to folders, whose images are left out: {list_names(sorted(linked))}. Give those "
+            "folders themselves, or their files by from_files.",
+            NeurolensWarning,
+            stacklevel=3,
+        )
     found = [
         file
-        for file in root.glob(pattern)
+        for file in matched
         if file.is_file() and not any(part.startswith(".") for part in file.relative_to(root).parts)
     ]
     files = [file for file in found if file.suffix.lower() in wanted]

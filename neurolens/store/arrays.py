@@ -19,6 +19,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
 from neurolens.errors import StoreError
+from neurolens.schema import is_storable
 from neurolens.store.chunks import Buffer, Compression, encode_file, parse_grid
 from neurolens.store.layout import METADATA
 
@@ -27,6 +28,7 @@ PAGE = 4096  # bytes; what a disk reads anyway
 MOST_STIMULI = 4  # in a chunk above a page: so one stimulus is read with three others at most
 LARGE_CHUNK = 4 * 1024 * 1024  # bytes; above this one stimulus is cut
 KINDS = "biufc"
+LONGEST_NAME = 200  # bytes of the name of a coordinate; file systems allow 255
 
 # In the terms of Zarr's own classes; `chunks` encodes the same.
 _COMPRESSORS: dict[str, tuple[Any, ...]] = {
@@ -227,10 +229,11 @@ def _as_coord(value: Any) -> Any:
 
 def _coord_name(name: Hashable, what: str) -> str:
     text = str(name)
-    if not text or text in (".", "..", METADATA) or text.startswith("__") or set("/\\:\0") & set(text):
+    is_reserved = not text or text in (".", "..", METADATA) or text.startswith("__")
+    if is_reserved or set("/\\:") & set(text) or not is_storable(text) or len(text.encode()) > LONGEST_NAME:
         raise StoreError(
-            f"The coordinate {name!r} of {what} can't be the name of an array on disk; rename it to letters, "
-            "digits and '_'."
+            f"The coordinate {text[:60]!r} of {what} can't be the name of an array on disk; rename it to letters, "
+            f"digits and '_', {LONGEST_NAME} at most."
         )
     return text
 
@@ -254,6 +257,11 @@ def _text_values(values: np.ndarray[Any, Any], name: Hashable, what: str) -> np.
     text = np.empty(values.shape, dtype=object)
     for index, value in np.ndenumerate(values):
         if isinstance(value, str):
+            if not is_storable(value):
+                raise StoreError(
+                    f"The coordinate {name!r} of {what} has {value!r}: a zero byte, or half a character, is no text "
+                    "that files hold. Replace it."
+                )
             text[index] = str(value)
         elif value is None or value != value:  # NaN
             text[index] = ""

@@ -100,6 +100,11 @@ def check_resumable(path: Path, head: Head, *, resume: bool) -> None:
         raise StoreError(
             f"{path} exists already. Choose another path, delete it, or pass resume=True to take it up."
         )
+    if not (path / METADATA).is_file():
+        raise StoreError(
+            f"{path} exists and is no neurolens store, so nothing is written there. Give a path that does not exist "
+            "yet: the folder is made."
+        )
     attrs = layout.read_root(path)["attributes"]
     differing = [
         f"{name} was {old!r} and is now {new!r}"

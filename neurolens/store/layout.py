@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +31,9 @@ LONGEST_PATH = 600
 CODECS = frozenset(
     {"sharding_indexed", "bytes", "zstd", "gzip", "blosc", "crc32c", "vlen-utf8", "vlen-bytes", "transpose"}
 )
+
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 def encode_component(component: str) -> str:
@@ -146,10 +151,27 @@ def read_json(path: Path) -> dict[str, Any]:
     return found
 
 
+def locate_store(path: str | os.PathLike[str]) -> Path:
+    """Return the folder that a user means: `~` is their home, and an address on a network is refused."""
+    if not isinstance(path, str | os.PathLike):
+        raise StoreError(f"{path!r} is no path of a store: give a folder, such as 'activations.zarr'.")
+    if _URL.match(os.fspath(path)):
+        raise StoreError(
+            f"{os.fspath(path)!r} is an address on a network, and a store is a folder on a file system: give one, and "
+            "copy it there when the run is finished."
+        )
+    return Path(path).expanduser()
+
+
 def read_root(path: Path) -> dict[str, Any]:
     """Read the root metadata of a store; StoreError unless it is one that this version understands."""
     if not path.exists():
         raise StoreError(f"There is no store at {path}. Check the path, or write one with neurolens.extract.")
+    if path.is_file():
+        raise StoreError(
+            f"{path} is a file, and a store is a folder: give the folder that extract wrote; unpack it first where "
+            "this is an archive of one."
+        )
     if not (path / METADATA).is_file():
         raise StoreError(
             f"{path} is no neurolens store: it has no {METADATA}. Give the folder that extract wrote."

@@ -54,8 +54,8 @@ class StoredValues(BackendArray):
     grid
         How it is cut.
     absent
-        Stimuli for which it holds nothing, bool, shape (n_stimuli,). They read as NaN; integers and booleans
-        become floats that hold them, so that a missing number is not taken for 0.
+        Stimuli for which the operation did not run, bool, shape (n_stimuli,); None where it ran for all. They read
+        as NaN; integers and booleans become floats that hold them, so that a missing number is not taken for 0.
     """
 
     def __init__(
@@ -64,16 +64,18 @@ class StoredValues(BackendArray):
         self.folder = folder
         self.grid = grid
         self.shape = grid.shape
-        self.absent = absent if absent is not None and grid.dtype.kind in "biu" else None
-        self.dtype = grid.dtype if self.absent is None else float_for(grid.dtype)
+        self.absent = absent
+        self._has_gaps = absent is not None and grid.dtype.kind in "biu"
+        self.dtype = float_for(grid.dtype) if self._has_gaps else grid.dtype
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray[Any, Any]:
         ranges = [np.arange(size)[pick] for size, pick in zip(self.shape, key, strict=True)]
-        values = read_values(self.folder, self.grid, [np.atleast_1d(numbers) for numbers in ranges])
-        if self.absent is not None:
+        wanted = [np.atleast_1d(numbers) for numbers in ranges]
+        values = read_values(self.folder, self.grid, wanted, self.absent)
+        if self._has_gaps and self.absent is not None:
             values = values.astype(self.dtype)
             values[self.absent[ranges[0]]] = np.nan
         return values[tuple(0 if numbers.ndim == 0 else slice(None) for numbers in ranges)]
@@ -119,7 +121,10 @@ def read_all(folder: Path, grid: Grid) -> np.ndarray[Any, Any]:
 
 
 def read_values(
-    folder: Path, grid: Grid, wanted: list[np.ndarray[Any, np.dtype[np.intp]]]
+    folder: Path,
+    grid: Grid,
+    wanted: list[np.ndarray[Any, np.dtype[np.intp]]],
+    absent: np.ndarray[Any, np.dtype[np.bool_]] | None = None,
 ) -> np.ndarray[Any, Any]:
     """Read the positions `wanted` along each axis.
 
@@ -131,6 +136,8 @@ def read_values(
         How it is cut.
     wanted
         For each axis, the positions in the order in which they are to come.
+    absent
+        Positions along axis 0 for which nothing was written, bool; None where there are none.
 
     Returns
     -------
@@ -140,7 +147,7 @@ def read_values(
     Raises
     ------
     StoreError
-        If a file is damaged: the message names it.
+        If a file is damaged, or missing where something was written: the message names it.
     """
     out = np.empty([len(positions) for positions in wanted], dtype=grid.dtype)
     if out.size == 0:
@@ -153,11 +160,19 @@ def read_values(
     jobs = [(number, [parts, *axes[1:]]) for number, parts in by_file.items()] or [(0, [])]
 
     def read(job: tuple[int, list[list[_Part]]]) -> None:
-        file = folder / grid.file_name(job[0])
+        number, parts = job
+        file = folder / grid.file_name(number)
         try:
-            _read_file(file, grid, job[1], out)
+            is_there = _read_file(file, grid, parts, out)
         except StoreError as error:
             raise StoreError(f"{file} is damaged: {error}. Delete the store, or write it anew.") from error
+        if not is_there and (absent is None or not absent[_rows(grid, number)].all()):
+            raise StoreError(
+                f"{file} is missing. Was the store copied whole? Its verify() names all that is missing: copy it "
+                "again, or write it anew."
+            )
+        if not is_there:
+            _fill(grid, _product(parts), out)
 
     _run(read, jobs, is_large=out.nbytes > _LARGE)
     return out
@@ -196,20 +211,24 @@ def _as_slice(positions: np.ndarray[Any, np.dtype[np.intp]]) -> Pick:
     )
 
 
-def _read_file(file: Path, grid: Grid, axes: list[list[_Part]], out: np.ndarray[Any, Any]) -> None:
-    """Read what is wanted of one file."""
+def _rows(grid: Grid, number: int) -> slice:
+    """Return the positions along axis 0 that a file holds."""
+    return slice(number * grid.files[0], (number + 1) * grid.files[0]) if grid.shape else slice(0)
+
+
+def _read_file(file: Path, grid: Grid, axes: list[list[_Part]], out: np.ndarray[Any, Any]) -> bool:
+    """Read what is wanted of one file; False where there is none."""
     try:
         stream = FileIO(file, opener=_open_no_link)
     except FileNotFoundError:
-        _fill(grid, _product(axes), out)
-        return
+        return False
     except OSError as error:
         raise StoreError(error.strerror or str(error)) from error
     with stream:
         size = os.fstat(stream.fileno()).st_size
         if not grid.is_sharded:
             _decode_into(grid, _read_range(stream, slice(0, size)), _product(axes), out)
-            return
+            return True
         tail = index_bytes(grid)
         index = read_index(grid, _read_range(stream, slice(max(0, size - tail), size)))
         for parts in _product(axes):
@@ -219,6 +238,7 @@ def _read_file(file: Path, grid: Grid, axes: list[list[_Part]], out: np.ndarray[
                 _fill(grid, [parts], out)
             elif not _read_straight(stream, grid, place, parts, out):
                 _decode_into(grid, _read_range(stream, place), [parts], out)
+    return True
 
 
 def _open_no_link(path: str, flags: int) -> int:

@@ -52,7 +52,7 @@ def open_store(path: str | Path, *, incomplete: bool = False) -> Store:
     >>> open_store(path, incomplete=True).missing
     ('dog',)
     """
-    target = Path(path)
+    target = layout.locate_store(path)
     root = layout.read_root(target)
     with layout.name_damage(target):
         return _open_root(target, root, incomplete)
@@ -85,6 +85,7 @@ def _open_root(target: Path, root: Mapping[str, Any], incomplete: bool) -> Store
         format=head[layout.FORMAT_KEY],
         block_size=head["block_size"],
         compression=head.get("compression", OLDEST),
+        is_complete=head["complete"],
     )
 
 
@@ -112,6 +113,8 @@ class Store(Mapping[str, xr.DataArray]):
         Stimuli in a block.
     compression
         Of the chunks.
+    is_complete
+        Whether the run was finished.
 
     Examples
     --------
@@ -126,11 +129,11 @@ class Store(Mapping[str, xr.DataArray]):
     >>> store = open_store(path)
     >>> store["fc"].dims, store.missing, store.count_bytes("fc") > 0
     (('stimulus', 'unit'), (), True)
+    >>> store.stimuli.stimulus.values.tolist()
+    ['cat', 'dog']
     """
 
     path: Path
-    >>> store.stimuli.stimulus.values.tolist()
-    ['cat', 'dog']
     attrs: Mapping[str, Any]
     aliases: Mapping[str, str]
     entries: Mapping[str, layout.Entry]
@@ -139,6 +142,7 @@ class Store(Mapping[str, xr.DataArray]):
     format: int
     block_size: int
     compression: str
+    is_complete: bool
 
     def count_bytes(self, address: str) -> int:
         """Return how many bytes the values of an operation take on disk.
@@ -167,19 +171,19 @@ class Store(Mapping[str, xr.DataArray]):
         return self.all_stimuli if self.done.all() else self.all_stimuli.isel({STIMULUS: self.done})
 
     def __iter__(self) -> Iterator[str]:
+        """Walk over the addresses, in execution order."""
         return iter(self.entries)
 
     def __len__(self) -> int:
+        """Count the operations."""
         return len(self.entries)
-        """Walk over the addresses, in execution order."""
 
     def __contains__(self, address: object) -> bool:
+        """Tell whether this is the address of an operation, an alias of one, or a pass of several."""
         return isinstance(address, str) and (
-        """Count the operations."""
             address in self.entries or address in self.aliases or self._split_pass(address) is not None
         )
 
-        """Tell whether this is the address of an operation, an alias of one, or a pass of several."""
     def __getitem__(self, address: str) -> xr.DataArray:
         """Open one operation, lazily.
 
@@ -208,11 +212,11 @@ class Store(Mapping[str, xr.DataArray]):
         return array.rename(address)
 
     def __repr__(self) -> str:
+        """Show the folder, how many operations and stimuli it holds, and how many stimuli are missing."""
         state = "" if self.done.all() else f", {len(self.missing)} missing"
         return f"<Store {self.path}: {len(self)} operations, {len(self.done)} stimuli{state}>"
 
     def _split_pass(self, address: str) -> tuple[layout.Entry, int] | None:
-        """Show the folder, how many operations and stimuli it holds, and how many stimuli are missing."""
         name, _, number = address.rpartition(":")
         entry = self.entries.get(name)
         if entry is None or PASS not in entry.dims or not number.isdecimal():
@@ -266,14 +270,21 @@ class Store(Mapping[str, xr.DataArray]):
         return indexing.MemoryCachedArray(indexing.LazilyIndexedArray(values))  # type: ignore[no-untyped-call]
 
     def _absent(self, entry: layout.Entry, grid: Grid, folder: Path) -> np.ndarray[Any, Any] | None:
-        """Return the stimuli for which an integer operation did not run; None where there are none."""
-        if grid.dtype.kind not in "biu" or STIMULUS not in entry.dims:
+        """Return the stimuli for which an operation did not run; None where there are none.
+
+        A finished store lists them. In another one they are those of the blocks on disk that have no file.
+        """
+        if STIMULUS not in entry.dims:
             return None
-        absent = np.zeros(len(self.done), dtype=bool)
-        for number in range(grid.n_files):
-            if not (folder / grid.file_name(number)).is_file():
-                absent[number * grid.files[0] : (number + 1) * grid.files[0]] = True
-        absent &= self.done
+        if self.is_complete:
+            listed = entry.attrs.get(layout.MISSING, [])
+            absent = np.isin(self.all_stimuli[STIMULUS].values, listed) if listed else np.zeros(1, dtype=bool)
+        else:
+            absent = np.zeros(len(self.done), dtype=bool)
+            for number in range(grid.n_files):
+                if not (folder / grid.file_name(number)).is_file():
+                    absent[number * grid.files[0] : (number + 1) * grid.files[0]] = True
+            absent &= self.done
         return absent if absent.any() else None
 
     def _read_by_zarr(

@@ -225,7 +225,7 @@ def _check_operation(store: Store, entry: layout.Entry) -> Iterator[tuple[Path, 
 
 def _should_be_there(store: Store, rows: slice, ids: tuple[Any, ...], declared: set[Any]) -> bool:
     """Tell whether a block must have a file; in an unfinished store nobody knows yet what did not run."""
-    return bool(store.done.all()) and not (ids and declared.issuperset(ids))
+    return store.is_complete and not (ids and declared.issuperset(ids))
 
 
 def check_file(file: Path, grid: Grid) -> str:

@@ -67,7 +67,7 @@ def create_store(
     >>> open_store(path)["fc"].sel(stimulus="dog").values
     array([1., 1., 1.], dtype=float32)
     """
-    target = Path(path)
+    target = layout.locate_store(path)
     head = make_head(stimuli, attrs, block_size, compression)
     lock = lock_store(target)
     try:
@@ -115,7 +115,7 @@ def attach_store(path: str | Path) -> StoreWriter:
     >>> writer.missing_blocks()
     (0,)
     """
-    return StoreWriter(Path(path), None)
+    return StoreWriter(layout.locate_store(path), None)
 
 
 def read_late(path: str | Path) -> tuple[dict[str, str], dict[str, str]]:
@@ -144,7 +144,7 @@ def read_late(path: str | Path) -> tuple[dict[str, str], dict[str, str]]:
     >>> read_late(path)[0]
     {'model.py:12': 'fc'}
     """
-    target = Path(path)
+    target = layout.locate_store(path)
     if not (target / METADATA).is_file():
         return {}, {}
     noted = layout.read_root(target)["attributes"].get(LATE, {})

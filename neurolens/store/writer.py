@@ -204,7 +204,7 @@ class StoreWriter:
         for address, values in arrays.items():
             self._groups.check_values(index, address, values, part.stop - part.start)
         with ThreadPoolExecutor(_N_THREADS, "neurolens-encode") as pool:
-            list(pool.map(lambda item: self._groups.write_values(*item, part.start), arrays.items()))
+            list(pool.map(lambda a: self._groups.write_values(a, arrays[a], part.start), arrays))
         if not self._root_flushed and self._lock is not None:
             self._write_root()
         self._pending.flush()

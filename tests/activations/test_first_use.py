@@ -11,7 +11,8 @@ import xarray as xr
 from torch import nn
 
 from neurolens.activations import extract, stream
-from neurolens.errors import InputError, StimulusError, StoreError
+from neurolens.activations import open as open_activations
+from neurolens.errors import InputError, NeurolensWarning, StimulusError, StoreError
 from neurolens.stimuli import Stimuli
 
 IDS = ["Käse", "猫", "🙂", "a/b", "x y"]  # what file names may be
@@ -129,3 +130,83 @@ def test_what_holds_no_values_is_left_out_and_said(tmp_path):
     assert "getitem" not in acts.addresses()
     head = json.loads((tmp_path / "a.zarr" / "zarr.json").read_text())["attributes"]
     assert head["run"]["left_out"] == {"getitem": "it holds no values"}
+
+
+@pytest.mark.parametrize("name", ["my störe 猫.zarr", "line\nbreak", "x" * 240, "/".join(["d" * 100] * 6)])
+def test_a_store_may_be_called_anything(net, stimuli, tmp_path, name):
+    acts = extract(net, stimuli, tmp_path / name, progress=False)
+    assert acts.verify().is_sound
+    again = open_activations(tmp_path / name)["3.linear"]
+    with torch.no_grad():
+        np.testing.assert_allclose(again.values, net(IMAGES).numpy(), atol=1e-6)
+    tree = xr.open_datatree(tmp_path / name, engine="zarr")
+    assert tree["3/linear/activation"].stimulus.values.tolist() == IDS
+
+
+def test_the_sign_of_a_home_is_the_home(net, stimuli, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))  # its name on Windows
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    extract(net, stimuli, "~/acts.zarr", progress=False)
+    assert open_activations("~/acts.zarr").verify().is_sound
+    assert (tmp_path / "acts.zarr").is_dir()
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("s3://bucket/acts.zarr", "address on a network"),
+        ("", "Give a path that does not exist yet"),
+        (None, "None is no path"),
+    ],
+)
+def test_what_is_no_place_for_a_store_is_said(net, stimuli, tmp_path, monkeypatch, place, said):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match=said):
+        extract(net, stimuli, place, progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_folder_or_an_archive_is_no_store(net, stimuli, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "acts.zip").write_bytes(b"PK")
+    for name in ("empty", "acts.zip"):
+        with pytest.raises(StoreError, match="Give a path that does not exist yet"):
+            extract(net, stimuli, tmp_path / name, progress=False)
+    with pytest.raises(StoreError, match=r"is a file, and a store is a folder.*unpack it"):
+        open_activations(tmp_path / "acts.zip")
+
+
+def test_numbers_too_large_for_the_dtype_name_the_first_stimulus_and_operation(tmp_path):
+    x = np.ones((6, 3), "float32")
+    x[3, 1], x[5] = 1e6, 1e7
+    stimuli = Stimuli.from_array(x, ids=list("abcdef"))
+    options = {"ops": "mul", "batch_size": 2, "progress": False}
+    with pytest.warns(
+        NeurolensWarning, match=r"stimulus 'd' in 'mul' that are too large .*leave dtype="
+    ) as said:
+        acts = extract(lambda x: x * 2, stimuli, tmp_path / "a.zarr", dtype="float16", **options)
+    assert len(said) == 1
+    assert np.isinf(acts["mul"].values).sum(1).tolist() == [0, 0, 0, 1, 0, 3]
+    extract(lambda x: x * 2, stimuli, tmp_path / "b.zarr", **options)  # warns of nothing
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda y: None,
+        lambda y: (y, None),
+        lambda y: [y, [y + 1]],
+        lambda y: float(y.sum()),
+        lambda y: "text",
+        lambda y: y.numpy(),
+        lambda y: (part for part in (y,)),
+    ],
+    ids=["None", "and None", "nested", "number", "text", "array", "generator"],
+)
+def test_what_a_model_returns_does_not_matter_to_its_operations(tmp_path, answer):
+    stimuli = Stimuli.from_array(np.arange(12, dtype="float32").reshape(4, 3), ids=list("abcd"))
+    acts = extract(lambda x: answer(x * 2), stimuli, tmp_path / "a.zarr", ops="mul", progress=False)
+    np.testing.assert_array_equal(acts["mul"].values, 2 * np.arange(12).reshape(4, 3))

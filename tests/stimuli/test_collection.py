@@ -1,5 +1,6 @@
 import functools
 import multiprocessing
+import os
 import pickle
 import subprocess
 import sys
@@ -542,3 +543,74 @@ def test_the_repr_tells_what_is_inside(pictures):
     text = repr(pictures)
     for part in ("4 images", "'cat'", "'cup'", "animate"):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("ids", "said"),
+    [
+        ({"a", "b"}, "ids is a set, which has no order"),
+        (["a", None], "id of stimulus 1 is None"),
+        ([float("nan"), "b"], "id of stimulus 0 is nan"),
+        (["a", "b\0"], "zero byte"),
+        (["caf\udce9", "b"], r"'caf\\udce9' holds .*another encoding"),
+    ],
+)
+def test_ids_that_would_be_lost_or_mixed_are_refused(ids, said):
+    with pytest.raises(StimulusError, match=said):
+        Stimuli.from_texts(["one", "two"], ids=ids)
+
+
+def test_sets_are_no_columns_texts_or_paths():
+    with pytest.raises(StimulusError, match="metadata column 'kind' is a set"):
+        Stimuli.from_texts(["one", "two"], ids=["a", "b"], metadata={"kind": {"x", "y"}})
+    with pytest.raises(StimulusError, match="texts is a set"):
+        Stimuli.from_texts({"one", "two"}, ids=["a", "b"])
+    with pytest.raises(StimulusError, match="paths is a set"):
+        Stimuli.from_files({"a.png", "b.png"})
+
+
+def test_what_comes_one_by_one_is_taken_in_its_order(folder):
+    files = [folder / "b" / "dog.png", folder / "Z.PNG"]
+    stimuli = Stimuli.from_files((file for file in files), ids=(name for name in ("x", "y")))
+    assert stimuli.ids == ("x", "y")
+    np.testing.assert_array_equal(np.asarray(stimuli.read(0)), NOISE[0])
+    assert Stimuli.from_texts((text for text in ("one", "two")), ids=iter("ab")).read(1) == "two"
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        ([np.zeros((3, 3)), np.zeros((3, 4))], "stimuli of one shape"),
+        ((np.zeros((3, 3)) for _ in range(2)), "this is a generator. Stack"),
+        ({"a": np.zeros((3, 3))}, "this is a dict. Stack"),
+    ],
+    ids=["ragged", "generator", "dict"],
+)
+def test_what_is_no_array_is_explained(array, said):
+    with pytest.raises(StimulusError, match=said):
+        Stimuli.from_array(array, ids=["a", "b"])
+
+
+def test_folders_reached_by_a_link_are_left_out_with_a_warning(tmp_path):
+    for name in ("inside", "outside"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (3, 3)).save(tmp_path / name / f"{name}.png")
+    (tmp_path / "inside" / "more").symlink_to(tmp_path / "outside", target_is_directory=True)
+    (tmp_path / "inside" / "up").symlink_to(tmp_path / "inside", target_is_directory=True)
+    (tmp_path / "inside" / "one.png").symlink_to(tmp_path / "outside" / "outside.png")
+    with pytest.warns(NeurolensWarning, match="links to folders.*'more', 'up'"):
+        stimuli = Stimuli.from_folder(tmp_path / "inside")
+    assert stimuli.ids == ("inside", "one")
+    assert Stimuli.from_folder(tmp_path / "inside", "*").ids == ("inside", "one")
+    stimuli.check()
+
+
+def test_a_file_name_in_another_encoding_is_named(tmp_path):
+    Image.new("RGB", (3, 3)).save(tmp_path / "a.png")
+    try:
+        os.rename(os.fsencode(tmp_path / "a.png"), os.fsencode(tmp_path) + b"/caf\xe9.png")  # noqa: PTH104
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 only")
+    with pytest.raises(StimulusError, match="another encoding"):
+        Stimuli.from_folder(tmp_path)
+    assert Stimuli.from_files(tmp_path.iterdir(), ids=["café"]).read(0).size == (3, 3)

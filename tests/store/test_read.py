@@ -10,7 +10,7 @@ import zarr
 from store_contract import ATTRS, IDS, STIMULI, block_of, declare_all
 
 from neurolens.errors import AddressError, StoreError
-from neurolens.store import create_store, open_store
+from neurolens.store import create_store, open_store, verify_store
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_an_unfinished_store_says_what_is_missing_and_can_be_opened(path, expect
     [
         (lambda path: None, "There is no store"),
         (lambda path: path.mkdir(), "no zarr.json"),
-        (lambda path: path.write_text("x"), "no zarr.json"),
+        (lambda path: path.write_text("x"), "is a file, and a store is a folder"),
         (lambda path: zarr.create_group(path, zarr_format=3), "a Zarr group, but no neurolens store"),
         (lambda path: zarr.create_group(path, zarr_format=2), "no zarr.json"),
     ],
@@ -187,3 +187,43 @@ def test_a_damaged_chunk_is_not_passed_off_as_data(copied):
     array = open_store(copied)["input"]
     with pytest.raises(Exception, match=r".+"):
         array.load()
+
+
+@pytest.mark.parametrize("address", ["input", "mask", "pos_embed", "scale", "count"])
+def test_a_file_that_was_lost_is_not_read_as_missing_values(copied, address):
+    """Left by a copy that stopped: a store whose files of some blocks are not there."""
+    folder = copied / address / "activation"
+    lost = sorted(folder.glob("c*"))[-1]
+    lost.unlink()
+    array = open_store(copied)[address]
+    with pytest.raises(StoreError, match=r"c[.0-9]* is missing. Was the store copied whole\?"):
+        array.load()
+    if "stimulus" in array.dims:
+        assert np.isfinite(open_store(copied)[address][:4].values.astype(float)).all()
+
+
+def test_a_store_that_is_deleted_while_it_is_open_says_so(copied):
+    array = open_store(copied)["input"]
+    shutil.rmtree(copied)
+    with pytest.raises(StoreError, match="is missing"):
+        array.load()
+
+
+def test_what_did_not_run_and_what_was_lost_are_told_apart(path):
+    with create_store(path, stimuli={"stimulus": list("abcde")}, attrs={}, block_size=2) as writer:
+        for name, dtype in (("fc", "float32"), ("count", "int64")):
+            writer.declare(name, dims=("stimulus", "unit"), shape=(5, 3), dtype=dtype, attrs={})
+        block = {"fc": np.ones((2, 3), np.float32), "count": np.ones((2, 3), np.int64)}
+        writer.write_block(0, block)
+        writer.write_block(1, {})
+        writer.write_block(2, {name: values[:1] for name, values in block.items()})
+        unfinished = open_store(path, incomplete=True)
+        assert np.isnan(unfinished["count"].values).any(1).tolist() == [False, False, True, True, False]
+        assert verify_store(path).problems == ()  # also where all blocks are done and nothing is noted yet
+        writer.finish()
+    for name in ("fc", "count"):
+        (path / name / "activation" / "c.2.0").unlink()
+        array = open_store(path)[name]
+        assert np.isnan(array[:4].values).any(1).tolist() == [False, False, True, True]
+        with pytest.raises(StoreError, match=r"c\.2\.0 is missing"):
+            array[4:].load()
