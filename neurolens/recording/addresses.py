@@ -8,7 +8,8 @@ from functools import lru_cache
 
 from neurolens.errors import AddressError, list_names, near_misses
 from neurolens.recording.aliases import fx_aliases
-from neurolens.recording.names import INPUT, OUTPUT, Names, Place, Target, assign_names, results
+from neurolens.recording.events import Recording, Scope, Value
+from neurolens.recording.names import INPUT, OUTPUT, Names, Place, Target, assign_names, results, walk
 
 __all__ = [
     "INPUT",
@@ -18,6 +19,7 @@ __all__ = [
     "Target",
     "assign_names",
     "expand",
+    "find_module_outputs",
     "is_glob",
     "matches",
     "own_address",
@@ -176,6 +178,20 @@ def select(names: Names, patterns: str | Iterable[str]) -> list[Target]:
             for target in expand(names, address):
                 chosen.setdefault(target.address, target)
     return list(chosen.values())
+
+
+def find_module_outputs(recording: Recording, addresses: Iterable[str]) -> list[Value] | None:
+    """Return what modules gave out, without naming anything else; None unless every address is such a module's path."""
+    wanted = set(addresses)
+    if not wanted.issubset(recording.module_paths):
+        return None
+    found: dict[str, list[Value]] = {}
+    for item in walk(recording.root):
+        if isinstance(item, Scope) and item.path in wanted:
+            found.setdefault(item.path, []).extend(results(item).values())
+    if found.keys() != wanted or not all(found.values()):
+        return None  # one did not run, or gave no tensor
+    return [value for values in found.values() for value in values]
 
 
 def _addresses(names: Names, pattern: str) -> list[str]:

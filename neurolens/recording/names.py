@@ -55,7 +55,7 @@ class Names:
 def assign_names(recording: Recording) -> Names:
     """Derive the addresses of everything in a recording."""
     keys = find_keys(recording)
-    ordered = list(_walk(recording.root))
+    ordered = list(walk(recording.root))
     foldable = _foldable_keys(ordered, keys)
     namer = _Namer(set(recording.module_paths) | {s.path for s in ordered if isinstance(s, Scope) and s.path})
     places: dict[str, Place] = {}
@@ -114,7 +114,7 @@ def assign_names(recording: Recording) -> Names:
     )
 
 
-def _walk(scope: Scope) -> Iterator[Event | Scope]:
+def walk(scope: Scope) -> Iterator[Event | Scope]:
     """Walk events and scopes in the order in which they began."""
     stack: list[Iterator[Event | Scope]] = [iter(scope.children)]
     while stack:

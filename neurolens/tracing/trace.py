@@ -31,11 +31,13 @@ from neurolens.recording.addresses import (
     Target,
     assign_names,
     check_place,
+    find_module_outputs,
     resolve,
     results,
     select,
     split_address,
 )
+from neurolens.recording.compat import storage_key
 from neurolens.recording.events import Event, Recording, Scope, Value, leaves
 from neurolens.recording.graph import Graph, build_graph
 from neurolens.recording.keeping import keep_for
@@ -339,12 +341,8 @@ class Trace(Mapping[str, Operation]):
     @property
     def n_bytes(self) -> int:
         """Bytes of the memory that is kept, shared memory counted once."""
-        sizes = {
-            t.untyped_storage().data_ptr(): t.untyped_storage().nbytes()
-            for t in self._kept()
-            if not t.is_sparse
-        }
-        return sum(sizes.values())
+        found = {storage_key(tensor): tensor for tensor in self._kept()}
+        return sum(tensor.untyped_storage().nbytes() for key, tensor in found.items() if key)
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table: one row an operation, indexed by address, in execution order.
@@ -467,8 +465,10 @@ class Trace(Mapping[str, Operation]):
     def drop_all_but(self, chosen: Iterable[str] | str) -> None:
         """Let go of every activation that is not chosen; parameters stay."""
         patterns = [chosen] if isinstance(chosen, str) else list(chosen)
-        targets = select(self.names, patterns) if patterns else []
-        kept = {id(value) for target in targets for value in target.values}
+        wanted = find_module_outputs(self.recording, patterns)
+        if wanted is None:
+            wanted = [value for target in select(self.names, patterns) for value in target.values]
+        kept = set(map(id, wanted))
         for value in [v for v in self.recording.tensors if not v.parameter and id(v) not in kept]:
             del self.recording.tensors[value]
 
