@@ -270,7 +270,15 @@ def check_codecs(metadata: Mapping[str, Any], where: Path) -> None:
 
 
 def check_coordinate(metadata: Mapping[str, Any], where: Path) -> None:
-    """Raise StoreError if a coordinate has no file of values: Zarr would read zeros or empty texts."""
+    """Raise StoreError if a coordinate has no file of values, where Zarr would read zeros or empty texts."""
     shape = metadata.get("shape")
     if not (isinstance(shape, list) and 0 in shape) and not any(where.parent.glob("c*")):
         raise StoreError(f"{where.parent} has lost its values. Delete the store, or write it anew.")
+    refuse_links(where.parent)
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise StoreError if the folder of an array that Zarr is to read, or anything in it, lies elsewhere."""
+    link = next((file for file in (folder, *folder.rglob("*")) if file.is_symlink()), None)
+    if link is not None:
+        raise StoreError(f"{link} is a link. Don't use this store.")

@@ -262,11 +262,12 @@ class Store(Mapping[str, xr.DataArray]):
     def _read_lazily(
         self, entry: layout.Entry, grid: Grid | None, folder: Path
     ) -> indexing.ExplicitlyIndexed:
-        values = (
-            ZarrValues(folder)
-            if grid is None
-            else StoredValues(folder, grid, self._absent(entry, grid, folder))
-        )
+        values: ZarrValues | StoredValues
+        if grid is None:
+            layout.refuse_links(folder)
+            values = ZarrValues(folder)
+        else:
+            values = StoredValues(folder, grid, self._absent(entry, grid, folder))
         return indexing.MemoryCachedArray(indexing.LazilyIndexedArray(values))  # type: ignore[no-untyped-call]
 
     def _absent(self, entry: layout.Entry, grid: Grid, folder: Path) -> np.ndarray[Any, Any] | None:

@@ -227,3 +227,15 @@ def test_what_did_not_run_and_what_was_lost_are_told_apart(path):
         assert np.isnan(array[:4].values).any(1).tolist() == [False, False, True, True]
         with pytest.raises(StoreError, match=r"c\.2\.0 is missing"):
             array[4:].load()
+
+
+@pytest.mark.parametrize("place", ["stimulus", "category", "input/channel", "input/activation"])
+@pytest.mark.parametrize("whole", [True, False], ids=["folder", "file"])
+def test_links_to_what_lies_outside_are_not_followed(copied, place, whole):
+    """What a foreign store might show of the reader's own files."""
+    inside = copied / place if whole else next((copied / place).glob("c*"))
+    outside = copied.parent / "outside"
+    inside.rename(outside)
+    inside.symlink_to(outside, target_is_directory=whole)
+    with pytest.raises(StoreError, match=r"is a link|leads out|is damaged: Too many levels"):
+        open_store(copied)["input"].load()
