@@ -1,5 +1,6 @@
 """The documentation site: `make docs` builds it, and a warning is an error."""
 
+import re
 import shutil
 import sys
 import zlib
@@ -55,6 +56,7 @@ nb_merge_streams = True  # lines of one cell in one box
 autosummary_generate = True
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
+autodoc_type_aliases = {name: name for name in ("ArrayLike", "FloatArray", "Ops")}
 maximum_signature_line_length = 90
 numpydoc_show_class_members = False  # the template of classes lists methods and attributes
 numpydoc_xref_param_type = False  # types are prose: "DataArray (stimulus, unit)"
@@ -113,6 +115,25 @@ def drop_unwritten(app: object, page: str, source: list[str]) -> None:
             source[0] = source[0].replace(f"\n{name}\n", "\n")
 
 
+ARRAY = re.compile(
+    r"~?numpy\.ndarray\[(?:tuple\[~?typing\.Any, \.\.\.\]|~?typing\.Any), ~?numpy\.dtype\[([^\[\]]+(?:\[[^\[\]]*\])?)\]\]"
+)
+
+
+def shorten_types(text: str | None) -> str | None:
+    """Write types of arrays as the code does: NDArray[float64]."""
+    if text is None:
+        return None
+    return ARRAY.sub(r"NDArray[\1]", re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text))
+
+
+def shorten_signature(*event: object) -> tuple[str | None, str | None]:
+    """Shorten the types of parameters and of what is returned: the last two things that autodoc tells."""
+    arguments, returned = event[-2:]
+    return shorten_types(arguments), shorten_types(returned)  # type: ignore[arg-type]
+
+
 def setup(app: object) -> None:
     """Tell Sphinx what to call."""
     app.connect("source-read", drop_unwritten)  # type: ignore[attr-defined]
+    app.connect("autodoc-process-signature", shorten_signature)  # type: ignore[attr-defined]

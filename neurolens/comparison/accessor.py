@@ -116,16 +116,51 @@ def _split_subjects(profile: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
 
 @xr.register_dataset_accessor("nl")  # type: ignore[no-untyped-call]
 class ProfileAccessor:
-    """`profile.nl`: questions to a Profile."""
+    """`profile.nl`: questions to a Profile.
+
+    References
+    ----------
+    Kriegeskorte et al., Nature Neuroscience 2009, doi:10.1038/nn.2303.
+
+    Examples
+    --------
+    >>> dims = ("split", "op")
+    >>> halves = {"score_choice": (dims, [[0.1, 0.4], [0.2, 0.3]]), "score_test": (dims, [[0.2, 0.3], [0.1, 0.4]])}
+    >>> profile = xr.Dataset({"score": ("op", [0.1, 0.4]), **halves}, {"op": ["conv", "fc"]})
+    >>> str(profile.nl.best.op_best.item()), profile.nl.choose_best(over="stimulus").equals(profile.nl.best)
+    ('fc', True)
+    """
 
     def __init__(self, profile: Any) -> None:
         self._profile: xr.Dataset = profile
 
     @property
     def best(self) -> xr.Dataset:
-        """The best operation, chosen on halves of the stimuli and scored on the others: see `choose_best`."""
+        """The best operation, chosen on halves of the stimuli and scored on the others: `choose_best` has its dims.
+
+        Raises
+        ------
+        InputError
+            If there are no splits.
+        """
         return choose_best(self._profile)
 
     def choose_best(self, *, over: Over = "stimulus") -> xr.Dataset:
-        """Choose the best operation over "stimulus" or "subject": see `choose_best`."""
+        """Choose the best operation on some of the data and score it on the rest.
+
+        Parameters
+        ----------
+        over
+            "stimulus" or "subject", as in the function `choose_best`.
+
+        Returns
+        -------
+        Dataset
+            Over what dims the profile has besides `op`, as the function `choose_best` gives it.
+
+        Raises
+        ------
+        InputError
+            If there are no splits, or fewer than 3 subjects.
+        """
         return choose_best(self._profile, over=over)

@@ -8,13 +8,13 @@ import xarray as xr
 
 from neurolens.activations import Activations
 from neurolens.activations.assemble import (
-    is_array,
     kept_tensor,
     label_array,
     read_values,
     require_array,
     to_numpy,
 )
+from neurolens.activations.axes import is_array
 from neurolens.activations.operations import (
     Candidate,
     Ops,
@@ -107,8 +107,8 @@ class TracedActivations(Activations):
         Raises
         ------
         AddressError
-            If there is no such operation; near misses are listed. Also if it gave several tensors, or passes of different
-            shapes: the message lists what to ask for.
+            If there is no such operation; near misses are listed. Also if it gave several tensors, or passes
+            of different shapes: the message lists what to ask for.
         TraceError
             If the activation was not kept.
         """
