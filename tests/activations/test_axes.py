@@ -1,14 +1,19 @@
 """The truth here is the model run on single stimuli: row i of a batch is what stimulus i gives alone."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from torch import nn
 from torchvision import models
 from torchvision.models.maxvit import MaxVit
 from torchvision.models.swin_transformer import SwinTransformer, SwinTransformerBlockV2
 from torchvision.models.vision_transformer import VisionTransformer
 
+from benchmarks.axes import examine
 from neurolens.activations.axes import STATIC, UNASKED, Axes, find_axes, list_values, select_stimulus
 from neurolens.activations.batches import as_call, count_stimuli, rebatch, take, undisturbed
 from neurolens.recording.addresses import assign_names, select
@@ -74,6 +79,38 @@ def test_every_operation_of_a_classifier_has_its_stimulus_axis(name):
     torch.manual_seed(0)
     build, size = CLASSIFIERS[name]
     assert_rows_are_single_runs(build().eval(), torch.rand(2, 3, size, size))
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "axes.md"
+
+
+def read_page():
+    """The rows of the page that holds every classifier, by name: numbers in the order of its columns."""
+    lines = [line for line in PAGE.read_text().splitlines() if re.match(r"\| \w+ \| \d", line)]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {name: [float(cell) for cell in cells] for name, *cells in rows}
+
+
+def test_the_page_holds_every_classifier_without_a_mismatch():
+    rows = read_page()
+    version = re.search(r"torchvision ([0-9.]*[0-9])", PAGE.read_text()).group(1)
+    if torchvision.__version__.split("+")[0] == version:
+        assert set(rows) == set(models.list_models(module=models))
+    assert len(rows) >= 80
+    for name, (_, n_tensors, first, other, merged, static, none, n_mismatches, off) in rows.items():
+        assert first + other + merged + static == n_tensors > 0, name
+        assert none == n_mismatches == 0, name
+        assert 0 < off <= 1e-4, name
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_1", "mnasnet0_5"])
+def test_the_page_is_what_its_program_finds(name):
+    found = examine(name)
+    assert found.mismatches == []
+    n_operations, n_tensors, *kinds = read_page()[name][:7]
+    assert found.n_operations == n_operations
+    assert [found.kinds.get(k, 0) for k in ("first", "other", "merged", "static", "none")] == kinds
+    assert sum(kinds) == n_tensors
 
 
 @pytest.fixture
