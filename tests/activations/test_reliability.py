@@ -307,6 +307,28 @@ def test_a_model_that_raises_names_stimulus_module_line_and_operation(net, tmp_p
     assert len(part.stimuli.stimulus) in (24, 32)  # all blocks before it
 
 
+class Lookup(nn.Module):
+    """Numbers to rows of a table, after two operations; a number beyond the table raises."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(9, 3)
+
+    def forward(self, x):
+        return self.table((x.relu() * 2).long()).sum(1)
+
+
+def test_a_model_that_raises_in_an_operation_names_the_one_before_it(tmp_path):
+    x = np.ones((1000, 2), "float32")
+    x[731, 1] = 5  # doubled it is 10, and the table ends at 8
+    stimuli = Stimuli.from_array(x, ids=[f"s{i}" for i in range(1000)])
+    with pytest.raises(IndexError, match="out of range") as caught:
+        extract(Lookup().eval(), stimuli, tmp_path / "acts.zarr", batch_size=100, progress=False)
+    (note,) = caught.value.__notes__
+    assert "on the stimulus 's731', in the module 'table' (Embedding)" in note
+    assert note.endswith("after the operation 'long'.")
+
+
 @pytest.mark.parametrize(("value", "first"), [(float("nan"), "where"), (0.0, "div")])
 def test_what_is_no_number_names_the_stimulus_and_the_first_operation(net, tmp_path, value, first):
     net.breaks = float(make_stimuli(40).read(31)[0, 0, 0]), value
