@@ -95,7 +95,8 @@ def run_compare() -> None:
 
     def draw(*sizes: int) -> xr.DataArray:
         dims = ("subject", "stimulus", "unit")[3 - len(sizes) :]
-        return xr.DataArray(rng.standard_normal(sizes), {"stimulus": ids}, dims)
+        labels = {"stimulus": ids} | ({"subject": range(sizes[0])} if len(sizes) == 3 else {})
+        return xr.DataArray(rng.standard_normal(sizes), labels, dims)
 
     rdms = nl.rdm({f"op{i}": draw(92, 40) for i in range(250)})
     brain = {name: nl.rdm(draw(4, 92, 40)) for name in ("V1", "V4", "IT")}
