@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 
 from neurolens._version import __version__
-from neurolens.activations.axes import Axes, StimulusAxis, split_axis
+from neurolens.activations.axes import Axes, StimulusAxis, is_array, split_axis
 from neurolens.activations.dims import NamedAxes, fill_names, name_axes, name_input
 from neurolens.errors import AddressError, InputError, TraceError, list_names
 from neurolens.recording.addresses import INPUT, Names, Target, results
@@ -253,12 +253,6 @@ def _still_true(recording: Recording, value: Value, tensor: torch.Tensor) -> boo
         return False
     value.version = tensor._version
     return True
-
-
-def is_array(tensor: torch.Tensor) -> bool:
-    """Tell whether a tensor is plain numbers: not sparse, nested, quantised or without data."""
-    strided = tensor.layout is torch.strided and not tensor.is_nested
-    return strided and not tensor.is_quantized and tensor.device.type != "meta"
 
 
 def require_array(tensor: torch.Tensor) -> None:

@@ -223,8 +223,9 @@ def _list_fitting(
     first = readings[0]
     if first.axis is None and first.reason != STATIC:
         return readings
-    if not (_is_plain(a) and _is_plain(b)):
-        return []
+    if not (is_array(a) and is_array(b)):
+        kind = "nested" if a.is_nested else a.dtype if a.is_quantized else a.layout
+        return [StimulusAxis(None, reason=f"it has no plain array ({kind}, on {a.device})")]
     if first.axis is None:
         return readings if _agree(a, b) else []
     return [
@@ -302,6 +303,7 @@ def _is_rounding(largest: torch.Tensor, values: torch.Tensor) -> bool:
     return bool(largest <= 1e-4 * values.abs().max() + 1e-12)
 
 
-def _is_plain(tensor: torch.Tensor) -> bool:
-    """Tell whether a tensor has values that can be compared."""
-    return tensor.layout is torch.strided and not (tensor.is_quantized or tensor.is_nested)
+def is_array(tensor: torch.Tensor) -> bool:
+    """Tell whether a tensor is plain numbers: not sparse, nested, quantised or without data."""
+    strided = tensor.layout is torch.strided and not tensor.is_nested
+    return strided and not tensor.is_quantized and tensor.device.type != "meta"

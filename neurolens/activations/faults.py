@@ -57,6 +57,8 @@ def find_flaw(tensor: torch.Tensor) -> tuple[Kind, int] | None:
     """
     if not tensor.is_floating_point() or tensor.numel() == 0:
         return None
+    if tensor.itemsize == 1:  # float8 has no arithmetic of its own
+        tensor = tensor.float()
     wide = torch.float32 if tensor.dtype in (torch.float16, torch.bfloat16) else tensor.dtype
     if bool(torch.isfinite(tensor.sum(dtype=wide))):
         return None

@@ -169,6 +169,8 @@ def why_skipped(array: xr.DataArray) -> str | None:
     """Return why an array can predict nothing, or None where it can."""
     if STIMULUS not in array.dims:
         return "no stimulus axis"
+    if array.dtype.kind not in "fiub":
+        return f"its values are {array.dtype}, not real numbers"
     if array.size == 0:
         return "empty"
     for part in _cut(array.transpose(STIMULUS, ...), max(4, array.dtype.itemsize)):

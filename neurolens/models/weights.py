@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from neurolens.errors import ModelError, NeurolensError, list_names
 from neurolens.models.extras import import_extra
+from neurolens.recording.holdings import refuse_shapeless
 
 
 def hash_weights(model: Callable[..., Any]) -> str:
@@ -38,6 +39,7 @@ def hash_weights(model: Callable[..., Any]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for name, value in state.items():
         if isinstance(value, Tensor):
+            refuse_shapeless(name, value)
             digest.update(repr((name, tuple(value.shape), str(value.dtype))).encode())
             digest.update(b"" if value.is_meta else _tensor_bytes(value))
         else:  # a module's own extra state

@@ -8,7 +8,9 @@ from itertools import count
 from typing import Any
 
 import torch
+from torch.nn.parameter import UninitializedTensorMixin
 
+from neurolens.errors import ModelError
 from neurolens.recording.events import Site
 
 _PLAIN = frozenset((torch.nn.Parameter, torch.Tensor))
@@ -42,6 +44,8 @@ class Holdings:
                         owned[id(tensor)] = full = prefix + name
                         if type(tensor) in _PLAIN:
                             self.held[full] = tensor
+                        else:
+                            refuse_shapeless(full, tensor)
         if model._modules:
             above.add(id(model))
             for name, child in model._modules.items():
@@ -98,3 +102,12 @@ def name_arguments(model: Any, n_arguments: int) -> list[str]:
         parameters = []
     known = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return known[:n_arguments] + [str(position) for position in range(len(known), n_arguments)]
+
+
+def refuse_shapeless(name: str, tensor: torch.Tensor) -> None:
+    """Raise ModelError for a parameter or buffer of a lazy module that was not called yet."""
+    if isinstance(tensor, UninitializedTensorMixin):
+        raise ModelError(
+            f"{name!r} has no shape yet: a lazy module gets its weights in its first call. Call the model once on "
+            "such inputs first."
+        )

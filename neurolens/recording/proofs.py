@@ -156,6 +156,9 @@ def _changes(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
     if tensor.is_quantized:
         yield from _changes_of_quantized(tensor)
         return
+    if tensor.is_floating_point() and tensor.itemsize == 1:  # float8 has no arithmetic of its own
+        yield from (changed.to(tensor.dtype) for changed in _changes(tensor.float()))
+        return
     generator = torch.Generator().manual_seed(0)
     if tensor.dtype is torch.bool:
         yield ~tensor

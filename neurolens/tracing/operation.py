@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -98,8 +99,13 @@ class Node:
 
     @property
     def bytes(self) -> int:
-        """Bytes of what it computed, over all passes and results."""
-        return sum(v.shape.numel() * v.dtype.itemsize for item in self._items for v in results(item).values())
+        """Bytes of what it computed, over all passes and results; ragged tensors, which have no one shape, count 0."""
+        made = [value for item in self._items for value in results(item).values()]
+        return sum(
+            math.prod(value.shape) * value.dtype.itemsize
+            for value in made
+            if all(type(size) is int for size in value.shape)
+        )
 
     @property
     def _items(self) -> list[Event | Scope]:
