@@ -116,7 +116,8 @@ def drop_unwritten(app: object, page: str, source: list[str]) -> None:
 
 
 ARRAY = re.compile(
-    r"~?numpy\.ndarray\[(?:tuple\[~?typing\.Any, \.\.\.\]|~?typing\.Any), ~?numpy\.dtype\[([^\[\]]+(?:\[[^\[\]]*\])?)\]\]"
+    r"~?numpy\.ndarray\[(?:tuple\[~?typing\.Any, \.\.\.\]|~?typing\.Any), "
+    r"~?numpy\.dtype\[([^\[\]]+(?:\[[^\[\]]*\])?)\]\]"
 )
 
 

@@ -14,7 +14,7 @@ from sklearn.manifold import smacof
 
 from neurolens.errors import InputError, list_names
 from neurolens.plot.rdms import MAX_LABELS, find_title, reduce_to_one
-from neurolens.plot.thumbnails import SIDE, choose_colors, group_stimuli, picture_stimuli
+from neurolens.plot.thumbnails import SIDE, choose_colors, count_rounds, group_stimuli, picture_stimuli
 from neurolens.rsa.pairs import check_rdm
 from neurolens.schema import STIMULUS
 from neurolens.stimuli import Stimuli
@@ -23,6 +23,19 @@ __all__ = ["mds"]
 
 N_ITERATIONS = 1000
 CONVERGED = 1e-6  # of the stress: what an iteration must gain to be followed by another
+MARKERS = (
+    "o",
+    "s",
+    "^",
+    "D",
+    "v",
+    "P",
+    "X",
+    "<",
+    ">",
+    "*",
+)  # of points, and lines of frames: the next for each
+LINES = ("-", "--", ":", "-.")  # ten categories, whose colours come again
 
 
 def mds(
@@ -45,7 +58,8 @@ def mds(
         DataArray (stimulus, stimulus_b), without missing entries. Dims of length 1 besides are dropped.
         Negative dissimilarities (crossnobis) count as 0.
     by
-        A coord of `stimulus`: its values are told apart by colour.
+        A coord of `stimulus`: its values are told apart by colour, more than ten of them by marker (or the line
+        around a thumbnail) too.
     images
         Stimuli, found by their ids: thumbnails in place of points.
     title
@@ -87,11 +101,14 @@ def mds(
     pictures = None if images is None else picture_stimuli(rdm, images)
     if ax is None:
         ax = plt.figure(figsize=(5.6, 5.4), layout="constrained").add_subplot()
-    for (name, members), color in zip(groups.items(), choose_colors(len(groups)), strict=True):
-        ax.plot(*points[members].T, "o", color=color, label=name or None, markersize=6)
+    looks = zip(choose_colors(len(groups)), count_rounds(len(groups)), strict=True)
+    for (name, members), (color, n_before) in zip(groups.items(), looks, strict=True):
+        marker, line = MARKERS[n_before % len(MARKERS)], LINES[n_before % len(LINES)]
+        ax.plot(*points[members].T, marker, color=color, label=name or None, markersize=6)
         for i in members if pictures is not None else ():
             assert pictures is not None
-            _draw_picture(ax, points[i], pictures[i], color if by else "0.6", len(points))
+            frame = {"edgecolor": color if by else "0.6", "linestyle": line}
+            _draw_picture(ax, points[i], pictures[i], frame, len(points))
     if pictures is None and len(points) <= MAX_LABELS:
         for place, name in zip(points, rdm[STIMULUS].values.tolist(), strict=True):
             ax.annotate(str(name), place, (4, 4), textcoords="offset points", fontsize=7)
@@ -136,13 +153,13 @@ def _embed(square: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
 
 
 def _draw_picture(
-    ax: Axes, place: NDArray[np.float64], picture: NDArray[np.uint8], color: Any, n: int
+    ax: Axes, place: NDArray[np.float64], picture: NDArray[np.uint8], frame: dict[str, Any], n: int
 ) -> None:
     zoom = np.clip(220 / np.sqrt(n), 18, 40) / SIDE  # points of a side: fewer, where there are many
     box = AnnotationBbox(
         OffsetImage(picture, zoom=zoom),
         tuple(place),
         pad=0.12,
-        bboxprops={"edgecolor": color, "linewidth": 1.6},
+        bboxprops={"linewidth": 1.6, **frame},
     )
     ax.add_artist(box)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -14,7 +11,7 @@ from neurolens.errors import InputError, LabelError, list_names
 from neurolens.schema import STIMULUS
 from neurolens.stimuli import Stimuli
 
-__all__ = ["choose_colors", "draw_strip", "group_stimuli", "picture_stimuli"]
+__all__ = ["choose_colors", "count_rounds", "draw_strip", "group_stimuli", "picture_stimuli"]
 
 SIDE = 64  # pixels of a thumbnail
 COVERED = 0.16  # of the area of a matrix: what its thumbnails take along one edge
@@ -46,11 +43,23 @@ def group_stimuli(rdm: xr.DataArray, by: str) -> dict[str, NDArray[np.intp]]:
     return {name: np.flatnonzero(labels == name) for name in dict.fromkeys(labels.tolist())}
 
 
-def choose_colors(n: int) -> list[Any]:
-    """Return one colour a category: colour-blind safe up to 7, then as different as a wheel has them."""
-    if n <= 7:
-        return ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442"][:n]
-    return [plt.get_cmap("turbo")((i + 0.5) / n) for i in range(n)]
+# Told apart with any colour vision, and on white. The first are of Okabe & Ito (2008) without its yellow, the others of
+# Petroff (2021), doi:10.48550/arXiv.2107.02270.
+FEW = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9")
+MANY = (
+    "#3F90DA", "#FFA90E", "#BD1F01", "#94A4A2", "#832DB6", "#A96B59", "#E76300", "#B9AC70", "#717581", "#92DADD",
+)  # fmt: skip
+
+
+def choose_colors(n: int) -> list[str]:
+    """Return a colour a category. No eye tells more than 10 apart: they begin anew, and `count_rounds` says where."""
+    palette = FEW if n <= len(FEW) else MANY
+    return [palette[i % len(palette)] for i in range(n)]
+
+
+def count_rounds(n: int) -> list[int]:
+    """Return for each category how many others had its colour before: what a marker or a line must tell then."""
+    return [i // len(MANY) for i in range(n)]
 
 
 def draw_strip(ax: Axes, pictures: list[NDArray[np.uint8]], offset: float, side: str) -> float:
