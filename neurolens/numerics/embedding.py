@@ -246,13 +246,12 @@ def rank_weighted(levels: Indices, weights: Array) -> Array:
     ndarray
         shape (n_vectors, n_pairs), float64: multiples of 1/2, exact.
     """
-    n_vectors = len(levels)
     width = int(levels.max(initial=0)) + 1
-    cells = levels + width * np.arange(n_vectors)[:, None]
-    repeated = np.broadcast_to(weights, levels.shape)
-    tied = np.bincount(cells.ravel(), repeated.ravel(), n_vectors * width).reshape(n_vectors, width)
-    average = tied.cumsum(axis=1) - (tied - 1) / 2
-    ranks: Array = average.ravel()[cells]
+    ranks: Array = np.empty(levels.shape)
+    for row, found in zip(levels, ranks, strict=True):  # one at a time, so that all of it stays in the cache
+        tied = np.bincount(row, weights, width)
+        average = tied.astype(np.int64).cumsum() - (tied - 1) / 2  # whole numbers are added up faster
+        average.take(row, out=found, mode="clip")
     return ranks
 
 
