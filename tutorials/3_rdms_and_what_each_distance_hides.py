@@ -16,10 +16,11 @@
 # knowing what it is blind to, and tell a distance that noise inflates from one that it does not.
 #
 # **Time**: 30 minutes with the exercises, half a minute to run. **Data**: `shapes80`, 80 pictures and simulated
-# regions drawn by this project, embedded; set the environment variable `NEUROLENS_TUTORIALS=real` for the 92 images
-# and human IT of Kriegeskorte et al. 2008 (from the folder that `NEUROLENS_DATA` names, or downloaded). No GPU.
-# **Licence**: BSD-3-Clause, text and pictures; the weights are Apache-2.0; see the card of the real data for
-# theirs.
+# regions drawn by this project, embedded; the network's weights come with a package. No network connection, no GPU.
+# **Real data**: `REAL = True` below, or the environment variable `NEUROLENS_TUTORIALS=real`, takes the 92 photographs
+# of Kriegeskorte et al. 2008 (`kriegeskorte92`, 4.8 MB, read from the folder that `NEUROLENS_DATA` names, else
+# downloaded by checksum). **Licence**: BSD-3-Clause, text and pictures; the weights are Apache-2.0; the photographs
+# have no licence of their own: look at them, do not pass them on.
 
 # %%
 import os
@@ -31,7 +32,7 @@ import xarray as xr
 import neurolens as nl
 from neurolens.testing import check
 
-REAL = os.environ.get("NEUROLENS_TUTORIALS") == "real"
+REAL = os.environ.get("NEUROLENS_TUTORIALS") == "real"  # True: real data
 data = nl.datasets.fetch("kriegeskorte92" if REAL else "shapes80")
 print(data.card.title)
 
@@ -184,6 +185,9 @@ check(
     },
 )
 
+# %% tags=["wrong"]
+["correlation", ["correlation", "cosine"], ["correlation", "euclidean"], []]
+
 # %% tags=["solution"]
 blind = ["correlation"]
 
@@ -210,6 +214,9 @@ check(
         ),
     },
 )
+
+# %% tags=["wrong"]
+[["blocks.2", "blocks.2"], {"blocks.2", "blocks.9"}, {"conv_stem", "blocks.6"}]
 
 # %% tags=["solution"]
 table = nl.compare_rdms(rdms, rdms.rename(op="op_b"), method="spearman").values.copy()
@@ -241,6 +248,9 @@ check(
     },
 )
 
+# %% tags=["wrong"]
+[0, 2, 1 / 6, 1 / 4]
+
 # %% tags=["solution"]
 expected = 2 / 6
 
@@ -265,6 +275,12 @@ check(
         ).all(),
     },
 )
+
+# %% tags=["wrong"]
+layer = rdms.isel(op=0, drop=True)
+same_kind = layer.category.values[:, None] == layer.category.values
+apart = layer.copy(data=1 - np.eye(len(layer)))
+[rdms, layer.copy(data=same_kind.astype(float)), layer, apart]
 
 # %% tags=["solution"]
 theory = rdms.isel(op=0, drop=True).copy(

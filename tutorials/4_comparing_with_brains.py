@@ -17,9 +17,11 @@
 # too.
 #
 # **Time**: 40 minutes with the exercises, a minute to run. **Data**: `shapes80`, 80 pictures and two simulated
-# regions of six simulated subjects, embedded; set the environment variable `NEUROLENS_TUTORIALS=real` for the 92
-# images and human IT of Kriegeskorte et al. 2008 (from the folder that `NEUROLENS_DATA` names, or downloaded). No
-# GPU. **Licence**: BSD-3-Clause, text and pictures; see the card of the real data for theirs.
+# regions of six simulated subjects, embedded. No network connection, no GPU. **Real data**: `REAL = True` below, or
+# the environment variable `NEUROLENS_TUTORIALS=real`, takes the 92 photographs and human IT of Kriegeskorte et al.
+# 2008 (`kriegeskorte92`, 4.8 MB, read from the folder that `NEUROLENS_DATA` names, else downloaded by checksum).
+# **Licence**: BSD-3-Clause, text and pictures; the photographs have no licence of their own: look at them, do not
+# pass them on.
 
 # %%
 import os
@@ -33,7 +35,7 @@ from scipy.spatial.distance import pdist, squareform
 import neurolens as nl
 from neurolens.testing import check
 
-REAL = os.environ.get("NEUROLENS_TUTORIALS") == "real"
+REAL = os.environ.get("NEUROLENS_TUTORIALS") == "real"  # True: real data
 if REAL:
     data = nl.datasets.fetch("kriegeskorte92")
     subjects = data.brain["human_IT"].rdm.mean("session").load()
@@ -267,6 +269,9 @@ check(
     },
 )
 
+# %% tags=["wrong"]
+[scores["category"], with_self, 0.0]
+
 # %% tags=["solution"]
 others = subjects.isel(subject=slice(1, None)).mean("subject")
 low = float(
@@ -291,6 +296,9 @@ check(
         ),
     },
 )
+
+# %% tags=["wrong"]
+[40, rate, 0.05]
 
 # %% tags=["solution"]
 rate_40 = reject_rate(n_subjects=40)
@@ -323,6 +331,12 @@ check(
         ),
     },
 )
+
+# %% tags=["wrong"]
+exchanged = nl.compare_rdms(
+    models["animate"], subjects, method="spearman", control=models["category"]
+)
+[scores["category"], float(scores["category"].mean()), float(exchanged.mean())]
 
 # %% tags=["solution"]
 partial = float(

@@ -16,9 +16,10 @@
 # for each block, fit an encoding model that never sees the run it predicts, test it, and draw the map.
 #
 # **Time**: 35 minutes with the exercises, half a minute to run. **Data**: NIfTI files simulated here, with a known
-# map, in the form of Haxby et al. 2001; set the environment variable `NEUROLENS_TUTORIALS=real` for a slice of the
-# real ones (`haxby2001_1slice`, from the folder that `NEUROLENS_DATA` names, where it has to lie). No GPU.
-# **Licence**: BSD-3-Clause, text and simulated data; the real slice is CC BY-SA 3.0, see its card.
+# map, in the form of Haxby et al. 2001. No network connection, no GPU. **Real data**: `REAL = True` below, or the
+# environment variable `NEUROLENS_TUTORIALS=real`, takes a slice of the real ones (`haxby2001_1slice`, 1.3 MB, read
+# from the folder that `NEUROLENS_DATA` names, else downloaded by checksum). **Licence**: BSD-3-Clause, text and
+# simulated data; the real slice is CC BY-SA 3.0.
 
 # %%
 import os
@@ -35,7 +36,7 @@ import xarray as xr
 import neurolens as nl
 from neurolens.testing import check
 
-REAL = os.environ.get("NEUROLENS_TUTORIALS") == "real"
+REAL = os.environ.get("NEUROLENS_TUTORIALS") == "real"  # True: real data
 CATEGORIES = [
     "face",
     "house",
@@ -53,7 +54,8 @@ REPETITION_TIME = 2.5  # s
 # ## The files
 #
 # In each of twelve runs, eight blocks of 22.5 s, one a category, in random order. The simulated slice has two
-# patches: voxels in one prefer faces and cats, voxels in the other houses. All voxels drift and are noisy.
+# patches: voxels in one prefer faces and cats, voxels in the other houses. All voxels drift and are noisy. The real
+# slice is the posterior half of one axial slice of a brain, without a known map.
 
 
 # %%
@@ -85,8 +87,10 @@ def simulate_run(path, rng):
 
 
 if REAL:
-    home = Path(os.environ["NEUROLENS_DATA"]) / "haxby2001_1slice/haxby2001/sub001/BOLD"
-    runs = sorted(home.glob("task001_run*"))
+    home = Path(os.environ.get("NEUROLENS_DATA", "neurolens_data"))
+    # files not there are downloaded
+    nl.datasets.fetch("haxby2001_1slice", data_home=home)
+    runs = sorted(home.glob("haxby2001_1slice/haxby2001/sub001/BOLD/task001_run*"))
     files, tables = (
         [run / "bold_1slice.nii.gz" for run in runs],
         [run / "bold_events.tsv" for run in runs],
@@ -241,6 +245,9 @@ check(
     },
 )
 
+# %% tags=["wrong"]
+["voxel 3", at_best.idxmin("stimulus").item()]
+
 # %% tags=["solution"]
 at_best = blocks.sel(neuroid=score.idxmax("neuroid").item()).mean("repetition")
 preferred = at_best.idxmax("stimulus").item()
@@ -257,11 +264,15 @@ check(
     share_of_chance,
     {
         "Give a share between 0 and 1.": lambda value: 0 <= float(value) <= 1,
+        "By chance, some voxels pass.": lambda value: float(value) > 0,
         "That is much: were rows shuffled within every run anew, and labels left?": lambda value: (
             float(value) < 0.15
         ),
     },
 )
+
+# %% tags=["wrong"]
+[3, 0, 0.5]
 
 # %% tags=["solution"]
 rng = np.random.default_rng(1)
@@ -310,6 +321,9 @@ check(
         ),
     },
 )
+
+# %% tags=["wrong"]
+[score, float(np.median(score.values[significant.values])), 0.0]
 
 # %% tags=["solution"]
 undelayed = nl.brain.average_blocks(

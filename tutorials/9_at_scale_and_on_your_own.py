@@ -17,10 +17,16 @@
 #
 # **Time**: 30 minutes with the exercises, half a minute to run. **Data**: `shapes80`, 80 pictures drawn by this
 # project, embedded, written to a folder as if they were yours. No network connection, no GPU, no cluster.
-# **Licence**: BSD-3-Clause, text and pictures.
+# **Real data**: `REAL = True` below, or the environment variable `NEUROLENS_TUTORIALS=real`, takes 92 photographs
+# (`kriegeskorte92`, 4.8 MB, read from the folder that `NEUROLENS_DATA` names, else downloaded by checksum) and the
+# trained first stages of EfficientNet-Lite0 (17 MB, from a package). For data of your own, change `images`,
+# `prepare` and `Mine`.
+# **Licence**: BSD-3-Clause, text and pictures; the network is Apache-2.0; the photographs have no licence of their
+# own: look at them, do not pass them on.
 
 # %%
 import hashlib
+import os
 import tempfile
 from pathlib import Path
 
@@ -34,6 +40,7 @@ import neurolens as nl
 from neurolens.errors import ResumeError
 from neurolens.testing import check
 
+REAL = os.environ.get("NEUROLENS_TUTORIALS") == "real"  # True: real data
 folder = Path(tempfile.mkdtemp())
 
 # %% [markdown]
@@ -43,20 +50,23 @@ folder = Path(tempfile.mkdtemp())
 # arrays (`from_array`), texts (`from_texts`) and torch datasets work as well.
 
 # %%
-source = nl.datasets.fetch("shapes80").stimuli
-(folder / "images").mkdir()
-for i, name in enumerate(source.ids):
-    source.read(i).save(folder / "images" / f"{name}.png")
+images = folder / "images"  # yours: Path("the/folder/of/your/images")
+if not images.exists():
+    source = nl.datasets.fetch("kriegeskorte92" if REAL else "shapes80").stimuli
+    images.mkdir()
+    for i, name in enumerate(source.ids):
+        source.read(i).save(images / f"{name}.png")
 
 
 def prepare(picture):
     """Turn a picture into what the model wants: a tensor (channel, y, x) around 0."""
-    return torch.from_numpy(
-        np.asarray(picture.convert("RGB"), dtype=np.float32) / 127.5 - 1
-    ).permute(2, 0, 1)
+    picture = picture.convert("RGB").resize((160, 160))
+    return torch.from_numpy(np.asarray(picture, dtype=np.float32) / 127.5 - 1).permute(
+        2, 0, 1
+    )
 
 
-stimuli = nl.Stimuli.from_folder(folder / "images", transform=prepare)
+stimuli = nl.Stimuli.from_folder(images, transform=prepare)
 print(stimuli)
 
 # %% [markdown]
@@ -67,26 +77,35 @@ print(stimuli)
 
 
 # %%
+def make_features():
+    """Return three stages, and how many channels the last one gives."""
+    if not REAL:
+        read, relu = nn.Conv2d(3, 16, 7, stride=3), nn.ReLU()
+        return nn.Sequential(read, relu, nn.Conv2d(16, 32, 5, stride=2)), 32
+    trained = nl.load_model("wheel:efficientnet_lite0").module
+    stem = nn.Sequential(trained.conv_stem, trained.bn1)
+    return nn.Sequential(stem, *trained.blocks[:2]), 24
+
+
 class Mine(nn.Module):
     """A small network of one's own."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.features = nn.Sequential(
-            nn.Conv2d(3, 16, 7, stride=3),
-            nn.ReLU(),
-            nn.Conv2d(16, 32, 5, stride=2),
-            nn.ReLU(),
-        )
-        self.readout = nn.Linear(32, 8)
+        self.features, width = make_features()
+        self.readout = nn.Linear(width, 8)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return self.readout(self.features(image).mean((2, 3)))
+        return self.readout(torch.relu(self.features(image)).mean((2, 3)))
 
 
 torch.manual_seed(0)
 model = Mine().eval()
-store = nl.extract(model, stimuli, folder / "whole", batch_size=16, progress=False)
+stages = ["features.0", "features.2", "readout"]
+ops = stages if REAL else "**"  # with a trained network, all operations are gigabytes
+store = nl.extract(
+    model, stimuli, folder / "whole", ops=ops, batch_size=16, progress=False
+)
 print(list(store))
 
 
@@ -109,6 +128,7 @@ projected = nl.extract(
     model,
     stimuli,
     folder / "projected",
+    ops=ops,
     batch_size=16,
     progress=False,
     reduce=nl.activations.RandomProjection(300, seed=0),
@@ -138,15 +158,15 @@ log, blackout = folder / "read.log", folder / "blackout"
 
 
 def prepare_while_powered(picture):
-    """Prepare a picture, note that it was read, and fail after fifty where there is a blackout."""
+    """Prepare a picture, note that it was read, and fail after thirty where there is a blackout."""
     with log.open("a") as file:
         file.write("x")
-    if blackout.exists() and log.stat().st_size > 50:
+    if blackout.exists() and log.stat().st_size > 30:
         raise RuntimeError("the power is gone")
     return prepare(picture)
 
 
-fragile = nl.Stimuli.from_folder(folder / "images", transform=prepare_while_powered)
+fragile = nl.Stimuli.from_folder(images, transform=prepare_while_powered)
 
 
 def extract_readout(name):
@@ -285,6 +305,9 @@ check(
     },
 )
 
+# %% tags=["wrong"]
+[2.5, 0, n_again]
+
 # %% tags=["solution"]
 saved = n_whole - n_again
 
@@ -320,6 +343,9 @@ check(
         ),
     },
 )
+
+# %% tags=["wrong"]
+[[0.9], 1.0, 0.1]
 
 # %% tags=["solution"]
 pooled = nl.extract(
@@ -359,6 +385,9 @@ check(
         ),
     },
 )
+
+# %% tags=["wrong"]
+[[size], size / 4, 1e-9 * size]
 
 # %% tags=["solution"]
 gigabytes = store["features.0"].isel(stimulus=0).size * 4 * 73_000 / 1e9

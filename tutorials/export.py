@@ -1,12 +1,14 @@
 """Run the tutorials from top to bottom, check their exercises, and write notebooks with outputs.
 
-Every exercise is tried twice in one run: its check has to say "Not yet" before the hidden solution ran, and
-"Right" after it. `python tutorials/export.py` runs all; `python tutorials/export.py 1 4` runs some.
+Every exercise is tried in one run: its check has to say "Not yet" before the hidden solution ran and "Right" after
+it, and to each wrong answer the hint that it deserves. `python tutorials/export.py` runs all;
+`python tutorials/export.py 1 4` runs some. NEUROLENS_TUTORIALS=real runs them on real data.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import os
 import sys
 import tempfile
@@ -20,6 +22,12 @@ from nbclient import NotebookClient
 
 HERE = Path(__file__).parent
 TIMEOUT = 600  # seconds a cell may take
+FORM = [
+    "exercise",
+    "check",
+    "wrong",
+    "solution",
+]  # the tags of an exercise's cells, in order
 PROBE = "probe"  # tag of the second check, which only the export runs
 SURROUNDINGS = {  # the kernel's, unless the caller says otherwise
     "OMP_NUM_THREADS": "2",
@@ -53,34 +61,52 @@ def tags_of(cell: nbformat.NotebookNode) -> list[str]:
     return list(cell.metadata.get("tags", []))
 
 
-def list_exercises(notebook: nbformat.NotebookNode) -> list[tuple[int, int, int]]:
-    """Return the places of each exercise's three cells: where to answer, the check, the solution."""
+def list_exercises(notebook: nbformat.NotebookNode) -> list[tuple[int, ...]]:
+    """Return the places of each exercise's cells: where to answer, check, wrong answers, solution."""
     marked = [
         (i, tag) for i, cell in enumerate(notebook.cells) for tag in tags_of(cell)
     ]
-    if [tag for _, tag in marked] != ["exercise", "check", "solution"] * (
-        len(marked) // 3
-    ):
+    n = len(FORM)
+    if [tag for _, tag in marked] != FORM * (len(marked) // n):
         raise SystemExit(
-            f"Cells are tagged {[tag for _, tag in marked]}; expected exercise, check, solution for each exercise."
+            f"Cells are tagged {[tag for _, tag in marked]}; expected {', '.join(FORM)} for each exercise."
         )
     places = [i for i, _ in marked]
-    return [(places[i], places[i + 1], places[i + 2]) for i in range(0, len(places), 3)]
+    return [tuple(places[i : i + n]) for i in range(0, len(places), n)]
 
 
 def add_probes(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Put a copy of each check behind its solution."""
-    checks = {solution: check for _, check, solution in list_exercises(notebook)}
-    cells: list[nbformat.NotebookNode] = []
-    for i, cell in enumerate(notebook.cells):
-        cells.append(cell)
-        if i in checks:
-            probe = nbformat.v4.new_code_cell(notebook.cells[checks[i]].source)
-            probe.metadata["tags"] = [PROBE]
-            cells.append(probe)
+    """Put a copy of each check behind its solution, and let it judge the wrong answers before."""
     probed = nbformat.from_dict(dict(notebook))
-    probed.cells = cells
+    probed.cells = list(notebook.cells)
+    for _, check, wrong, solution in reversed(list_exercises(notebook)):
+        source = notebook.cells[check].source
+        probed.cells[wrong] = nbformat.v4.new_code_cell(
+            judge_wrong(source, notebook.cells[wrong].source),
+            metadata={"tags": ["wrong"]},
+        )
+        probed.cells.insert(
+            solution + 1,
+            nbformat.v4.new_code_cell(source, metadata={"tags": [PROBE]}),
+        )
     return probed
+
+
+def judge_wrong(check: str, wrong: str) -> str:
+    """Write code that lists each hint of a check that is not what the wrong answer in its place is told.
+
+    Both cells end in an expression: `check(answer, {hint: condition, ...})`, and a list of one wrong answer a hint.
+    """
+    call = ast.parse(check).body[-1].value
+    *before, answers = ast.parse(wrong).body
+    hints = call.args[1]
+    *setup, judged = ast.parse(
+        "_wrong, _hints = None, None\n"
+        "[(hint, verdict) for hint, verdict in zip(_hints, [check(answer, _hints) for answer in _wrong], strict=True)"
+        " if not str(verdict).startswith(f'Not yet. {hint}')]"
+    ).body
+    setup[0].value.elts = [answers.value, hints]
+    return ast.unparse(ast.Module([*before, *setup, judged], []))
 
 
 def read_verdict(cell: nbformat.NotebookNode) -> str:
@@ -94,7 +120,7 @@ def read_verdict(cell: nbformat.NotebookNode) -> str:
 
 
 def find_faults(notebook: nbformat.NotebookNode) -> Iterator[str]:
-    """Yield each check that passed without its solution, or failed with it."""
+    """Yield each check that passed without its solution, failed with it, or misjudged a wrong answer."""
     for wanted, tag in (("Not yet.", "check"), ("Right.", PROBE)):
         cells = [cell for cell in notebook.cells if tag in tags_of(cell)]
         for number, cell in enumerate(cells, start=1):
@@ -102,6 +128,10 @@ def find_faults(notebook: nbformat.NotebookNode) -> Iterator[str]:
             if not verdict.startswith(wanted):
                 when = "before" if tag == "check" else "after"
                 yield f"exercise {number}: {when} the solution its check says {verdict!r}, not {wanted!r}"
+    told = [read_verdict(cell) for cell in notebook.cells if "wrong" in tags_of(cell)]
+    for number, verdict in enumerate(told, start=1):
+        if verdict != "[]":
+            yield f"exercise {number}: wrong answers are told another hint than theirs, (hint, told): {verdict}"
 
 
 def drop_notes_of_fonts(cell: nbformat.NotebookNode) -> None:
@@ -130,7 +160,9 @@ def export_tutorial(path: Path, out: Path) -> list[str]:
         )
         client.execute(env={**SURROUNDINGS, **os.environ})
     faults = list(find_faults(notebook))
-    notebook.cells = [cell for cell in notebook.cells if PROBE not in tags_of(cell)]
+    notebook.cells = [
+        cell for cell in notebook.cells if not {PROBE, "wrong"} & set(tags_of(cell))
+    ]
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times of day differ from run to run
         drop_notes_of_fonts(cell)
