@@ -1,16 +1,23 @@
 """The documentation site: `make docs` builds it, and a warning is an error."""
 
+import dataclasses
+import importlib
+import inspect
+import pkgutil
 import re
 import shutil
 import sys
 import zlib
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from types import ModuleType
 
 import jupytext
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
+
+import neurolens  # noqa: E402  (from this checkout)
 
 project = "neurolens"
 author = "the neurolens developers"
@@ -36,7 +43,7 @@ html_theme_options = {
     "navigation_with_keys": False,
     "navbar_align": "left",
     "header_links_before_dropdown": 7,
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "generated/*": []},  # examples need the room
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
@@ -65,6 +72,36 @@ templates_path = ["_templates"]
 autosummary_filename_map = {"neurolens.Trace": "neurolens.Trace_class"}
 
 
+def list_untold(room: ModuleType) -> dict[str, list[str]]:
+    """List for each class of a room what its page leaves out: what others define, and fields, which it tells itself."""
+    untold = {}
+    for name in room.__all__:
+        thing = getattr(room, name)
+        if not inspect.isclass(thing):
+            continue
+        ours, theirs = set(), set()
+        for ancestor in thing.__mro__:
+            (ours if ancestor.__module__.startswith("neurolens.") else theirs).update(vars(ancestor))
+        fields = (
+            {field.name for field in dataclasses.fields(thing)} if dataclasses.is_dataclass(thing) else set()
+        )
+        requests = {
+            name for name in ours if name.endswith("_request")
+        }  # of scikit-learn, made for each class
+        untold[name] = sorted((theirs - ours) | fields | set(getattr(thing, "_fields", ())) | requests)
+    return untold
+
+
+autosummary_context = {
+    "untold": {
+        name: names
+        for room in pkgutil.iter_modules(neurolens.__path__)
+        if hasattr(module := importlib.import_module(f"neurolens.{room.name}"), "__all__")
+        for name, names in list_untold(module).items()
+    }
+}
+
+
 def write_inventories(target: Path) -> dict[str, tuple[str, str]]:
     """Turn `inventories.txt` into Sphinx inventories, so that links to other projects need no network."""
     mapping, rows = {}, {}
@@ -91,6 +128,7 @@ def gather_tutorials(source: Path, target: Path) -> None:
             path for path in source.rglob(f"{script.stem}.ipynb") if ".ipynb_checkpoints" not in path.parts
         ]
         notebook = jupytext.read(exported[0] if exported else script)
+        notebook.cells = [cell for cell in notebook.cells if "wrong" not in cell.metadata.get("tags", [])]
         for cell in notebook.cells:
             for kind in {"check", "solution"} & set(
                 cell.metadata.get("tags", [])

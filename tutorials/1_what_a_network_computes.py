@@ -16,9 +16,12 @@
 # passes, see which branch ran and why, and draw the graph.
 #
 # **Time**: 20 minutes with the exercises, seconds to run. **Data**: six pictures of `shapes80`, drawn by this
-# project, embedded. No network connection, no GPU. **Real data**: `REAL = True` below, or the environment variable
-# `NEUROLENS_TUTORIALS=real`, takes photographs (`kriegeskorte92`, 4.8 MB, read from the folder that `NEUROLENS_DATA`
-# names, else downloaded by checksum) and the trained first stages of EfficientNet-Lite0 (17 MB, from a package).
+# project, embedded. No network connection, no GPU.
+#
+# **Real data**: `REAL = True` below, or the environment variable `NEUROLENS_TUTORIALS=real`, takes photographs
+# (`kriegeskorte92`, 4.8 MB, read from the folder that `NEUROLENS_DATA` names, else downloaded by checksum) and the
+# trained first stages of EfficientNet-Lite0 (17 MB, from a package).
+#
 # **Licence**: BSD-3-Clause, text and pictures; the network is Apache-2.0; the photographs have no licence of their
 # own: look at them, do not pass them on.
 

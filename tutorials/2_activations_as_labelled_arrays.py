@@ -16,9 +16,11 @@
 # stimuli, write activations to a Zarr store, read the store lazily, and hand it to someone who has no neurolens.
 #
 # **Time**: 25 minutes with the exercises, half a minute to run. **Data**: 16 pictures of `shapes80`, drawn by this
-# project, embedded; the network's weights come with a package. No network connection, no GPU. **Real data**:
-# `REAL = True` below, or the environment variable `NEUROLENS_TUTORIALS=real`, takes 12 photographs of
+# project, embedded; the network's weights come with a package. No network connection, no GPU.
+#
+# **Real data**: `REAL = True` below, or the environment variable `NEUROLENS_TUTORIALS=real`, takes 12 photographs of
 # `kriegeskorte92` (4.8 MB, read from the folder that `NEUROLENS_DATA` names, else downloaded by checksum).
+#
 # **Licence**: BSD-3-Clause, text and pictures; the weights are Apache-2.0; the photographs have no licence of their
 # own: look at them, do not pass them on.
 

@@ -17,10 +17,13 @@
 #
 # **Time**: 30 minutes with the exercises, half a minute to run. **Data**: `shapes80`, 80 pictures and simulated
 # regions drawn by this project, embedded; the network's weights come with a package. No network connection, no GPU.
+#
 # **Real data**: `REAL = True` below, or the environment variable `NEUROLENS_TUTORIALS=real`, takes the 92 photographs
 # of Kriegeskorte et al. 2008 (`kriegeskorte92`, 4.8 MB, read from the folder that `NEUROLENS_DATA` names, else
-# downloaded by checksum). **Licence**: BSD-3-Clause, text and pictures; the weights are Apache-2.0; the photographs
-# have no licence of their own: look at them, do not pass them on.
+# downloaded by checksum).
+#
+# **Licence**: BSD-3-Clause, text and pictures; the weights are Apache-2.0; the photographs have no licence of their
+# own: look at them, do not pass them on.
 
 # %%
 import os

@@ -17,12 +17,15 @@
 # of a single trial, and correlations pooled over folds.
 #
 # **Time**: 40 minutes with the exercises, a minute to run. **Data**: `shapes80`, 80 pictures and two simulated
-# regions drawn by this project, embedded, and voxels simulated here, whose truth is known. No network connection,
-# no GPU. **Real data**: `REAL = True` below, or the environment variable `NEUROLENS_TUTORIALS=real`, takes a slice of
-# the fMRI of Haxby et al. 2001 (`haxby2001_1slice`, 1.3 MB, read from the folder that `NEUROLENS_DATA` names, else
+# regions drawn by this project, embedded, and voxels simulated here, whose truth is known. No network connection, no
+# GPU.
+#
+# **Real data**: `REAL = True` below, or the environment variable `NEUROLENS_TUTORIALS=real`, takes a slice of the
+# fMRI of Haxby et al. 2001 (`haxby2001_1slice`, 1.3 MB, read from the folder that `NEUROLENS_DATA` names, else
 # downloaded by checksum) for the first model and two of the errors; where the truth has to be known, voxels are
-# simulated all the same. **Licence**: BSD-3-Clause, text and pictures; the weights are Apache-2.0; the real slice is
-# CC BY-SA 3.0.
+# simulated all the same.
+#
+# **Licence**: BSD-3-Clause, text and pictures; the weights are Apache-2.0; the real slice is CC BY-SA 3.0.
 
 # %%
 import os

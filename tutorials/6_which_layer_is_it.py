@@ -18,10 +18,14 @@
 #
 # **Time**: 40 minutes with the exercises, a minute to run. **Data**: `shapes80`, 80 pictures and two simulated
 # regions of six simulated subjects, embedded; the network's weights come with a package. No network connection, no
-# GPU. **Real data**: `REAL = True` below, or the environment variable `NEUROLENS_TUTORIALS=real`, takes the 92
-# photographs and human IT of Kriegeskorte et al. 2008 (`kriegeskorte92`, 4.8 MB, read from the folder that
-# `NEUROLENS_DATA` names, else downloaded by checksum). **Licence**: BSD-3-Clause, text and pictures; the weights are
-# Apache-2.0; the photographs have no licence of their own: look at them, do not pass them on.
+# GPU.
+#
+# **Real data**: `REAL = True` below, or the environment variable `NEUROLENS_TUTORIALS=real`, takes the 92 photographs
+# and human IT of Kriegeskorte et al. 2008 (`kriegeskorte92`, 4.8 MB, read from the folder that `NEUROLENS_DATA`
+# names, else downloaded by checksum).
+#
+# **Licence**: BSD-3-Clause, text and pictures; the weights are Apache-2.0; the photographs have no licence of their
+# own: look at them, do not pass them on.
 
 # %%
 import os

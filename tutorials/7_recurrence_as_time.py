@@ -16,12 +16,14 @@
 # time-resolved data (MEG, EEG, recordings), and tell a match of dynamics from one that any early stage would give.
 #
 # **Time**: 30 minutes with the exercises, half a minute to run. **Data**: `shapes80`, 80 pictures drawn by this
-# project, embedded, and sensors simulated here, whose truth is known. No network connection, no GPU. **Real data**:
-# `REAL = True` below, or the environment variable `NEUROLENS_TUTORIALS=real`, takes 92 photographs (`kriegeskorte92`,
-# 4.8 MB, read from the folder that `NEUROLENS_DATA` names, else downloaded by checksum), read by the trained first
-# stages of EfficientNet-Lite0 (17 MB, from a package); the sensors are simulated all the same. **Licence**:
-# BSD-3-Clause, text and pictures; the network is Apache-2.0; the photographs have no licence of their own: look at
-# them, do not pass them on.
+# project, embedded, and sensors simulated here, whose truth is known. No network connection, no GPU.
+#
+# **Real data**: `REAL = True` below, or the environment variable `NEUROLENS_TUTORIALS=real`, takes 92 photographs
+# (`kriegeskorte92`, 4.8 MB, read from the folder that `NEUROLENS_DATA` names, else downloaded by checksum), read by
+# the trained first stages of EfficientNet-Lite0 (17 MB, from a package); the sensors are simulated all the same.
+#
+# **Licence**: BSD-3-Clause, text and pictures; the network is Apache-2.0; the photographs have no licence of their
+# own: look at them, do not pass them on.
 
 # %%
 import os

@@ -16,10 +16,13 @@
 # for each block, fit an encoding model that never sees the run it predicts, test it, and draw the map.
 #
 # **Time**: 35 minutes with the exercises, half a minute to run. **Data**: NIfTI files simulated here, with a known
-# map, in the form of Haxby et al. 2001. No network connection, no GPU. **Real data**: `REAL = True` below, or the
-# environment variable `NEUROLENS_TUTORIALS=real`, takes a slice of the real ones (`haxby2001_1slice`, 1.3 MB, read
-# from the folder that `NEUROLENS_DATA` names, else downloaded by checksum). **Licence**: BSD-3-Clause, text and
-# simulated data; the real slice is CC BY-SA 3.0.
+# map, in the form of Haxby et al. 2001. No network connection, no GPU.
+#
+# **Real data**: `REAL = True` below, or the environment variable `NEUROLENS_TUTORIALS=real`, takes a slice of the
+# real ones (`haxby2001_1slice`, 1.3 MB, read from the folder that `NEUROLENS_DATA` names, else downloaded by
+# checksum).
+#
+# **Licence**: BSD-3-Clause, text and simulated data; the real slice is CC BY-SA 3.0.
 
 # %%
 import os

@@ -17,10 +17,12 @@
 #
 # **Time**: 30 minutes with the exercises, half a minute to run. **Data**: `shapes80`, 80 pictures drawn by this
 # project, embedded, written to a folder as if they were yours. No network connection, no GPU, no cluster.
+#
 # **Real data**: `REAL = True` below, or the environment variable `NEUROLENS_TUTORIALS=real`, takes 92 photographs
 # (`kriegeskorte92`, 4.8 MB, read from the folder that `NEUROLENS_DATA` names, else downloaded by checksum) and the
-# trained first stages of EfficientNet-Lite0 (17 MB, from a package). For data of your own, change `images`,
-# `prepare` and `Mine`.
+# trained first stages of EfficientNet-Lite0 (17 MB, from a package). For data of your own, change `images`, `prepare`
+# and `Mine`.
+#
 # **Licence**: BSD-3-Clause, text and pictures; the network is Apache-2.0; the photographs have no licence of their
 # own: look at them, do not pass them on.
 
