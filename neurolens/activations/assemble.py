@@ -265,7 +265,7 @@ def require_array(tensor: torch.Tensor) -> None:
 
 
 def to_numpy(tensor: torch.Tensor, dtype: np.dtype[Any] | None = None) -> np.ndarray[Any, Any]:
-    """Return a tensor as a numpy array on the CPU; bfloat16 as float32, which holds it exactly.
+    """Return a tensor as a numpy array on the CPU; what numpy lacks (bfloat16, complex32) in single precision, exactly.
 
     Raises
     ------
@@ -275,6 +275,8 @@ def to_numpy(tensor: torch.Tensor, dtype: np.dtype[Any] | None = None) -> np.nda
     tensor = tensor.detach()
     require_array(tensor)
     tensor = tensor.resolve_conj().resolve_neg().cpu()
+    if tensor.dtype == torch.complex32:  # numpy has no complex numbers of half precision
+        tensor = tensor.to(torch.complex64)
     if tensor.dtype.is_floating_point and tensor.dtype not in _NUMPY_FLOATS:
         tensor = tensor.float()
     array: np.ndarray[Any, Any] = tensor.numpy()

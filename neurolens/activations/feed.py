@@ -23,12 +23,13 @@ def load_call(model: Model, stimuli: Stimuli, part: slice) -> Call:
 
 
 def require_stimuli(stimuli: object) -> None:
-    """Raise InputError unless it is a set of stimuli."""
+    """Raise InputError unless it is a set of stimuli; warn where their transform is random."""
     if not isinstance(stimuli, Stimuli):
         raise InputError(
             f"stimuli is a {type(stimuli).__name__}, not Stimuli: arrays and tensors need ids, "
             "Stimuli.from_array(array, ids=...); images on disk come from Stimuli.from_folder or from_files."
         )
+    stimuli.check_transform()
 
 
 def check_workers(workers: int) -> None:

@@ -284,7 +284,7 @@ def plan_reducers(
     """
     if reduction is None:
         return {}
-    if not hasattr(reduction, "plan"):
+    if not hasattr(reduction, "plan") or isinstance(reduction, type):
         raise InputError(
             f"reduce={reduction!r} is no reduction: give Pooling(), RandomProjection(), PrincipalComponents(...) or "
             "ChosenUnits(...) of neurolens.activations."

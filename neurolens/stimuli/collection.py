@@ -362,4 +362,9 @@ class Stimuli(Items):
 
 
 def _make(source: Source, ids: tuple[str, ...], table: pd.DataFrame, transform: Transform | None) -> Stimuli:
+    if transform is not None and (not callable(transform) or isinstance(transform, type)):
+        raise StimulusError(
+            f"transform={transform!r} is no function of one item: give one, or an object that is called, such as "
+            "torchvision.transforms.ToTensor()."
+        )
     return Stimuli(ids, transform, source, tuple(range(len(ids))), table)

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from numbers import Number
 from typing import Any, Self
@@ -14,12 +15,13 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 from torch.utils.data import default_collate
 
 from neurolens import schema
 from neurolens.errors import NeurolensWarning, StimulusError, list_names, near_misses
 from neurolens.stimuli.labels import check_ids
-from neurolens.stimuli.sources import FileSource, Source, needs_preprocessing
+from neurolens.stimuli.sources import FileSource, Source, hash_item, needs_preprocessing
 from neurolens.stimuli.thumbnails import picture_item
 from neurolens.stimuli.transforms import describe_transform
 
@@ -28,6 +30,8 @@ __all__ = ["READY", "Items", "Transform"]
 READY = "none: stimuli are given as the model takes them"
 
 Transform = Callable[[Any], Any]
+
+_N_PREPARED = 4  # times that an item is prepared to see whether chance is in it: half of all flips do nothing
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -202,6 +206,11 @@ class Items:
             return default_collate(items)
         except (RuntimeError, TypeError) as error:
             shapes = [f"{self.ids[k]}: {_shape(item)}" for k, item in zip(chosen, items, strict=True)]
+            if isinstance(items[0], Image.Image | None):
+                raise StimulusError(
+                    f"The stimuli are no tensors after their preparation ({'; '.join(shapes[:4])}). What `transform` "
+                    "returns must be one: end it in torchvision.transforms.ToTensor(), say."
+                ) from error
             raise StimulusError(
                 "The stimuli of a batch do not form one input, for they differ in shape or kind "
                 f"({'; '.join(shapes[:4])}). Resize, crop or pad them to one shape in `transform`."
@@ -238,6 +247,38 @@ class Items:
                 f"All stimuli could be read, with complaints of the reader: {'; '.join(texts[:5])}",
                 NeurolensWarning,
                 stacklevel=2,
+            )
+
+    def check_transform(self) -> None:
+        """Prepare the first stimulus a few times, and warn where the set's own transform makes other inputs of it.
+
+        Random crops and flips are meant for training: activations of such inputs are no property of the stimuli.
+        The state of torch's random numbers is left as it was.
+
+        Warns
+        -----
+        NeurolensWarning
+            If one differs.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from neurolens import Stimuli
+        >>> Stimuli.from_array(np.zeros((2, 4), "float32"), ids=["a", "b"], transform=abs).check_transform()
+        """
+        digests: set[bytes] = set()
+        with (
+            suppress(Exception),
+            torch.random.fork_rng(devices=[]),
+        ):  # a run says by itself what can't be prepared
+            for _ in range(_N_PREPARED if self.transform is not None else 0):
+                digests.add(hash_item(_as_tensors(self._prepare(0, None))))
+        if len(digests) > 1:
+            warnings.warn(
+                f"The transform of the stimuli does not always make the same input of {self.ids[0]!r}: is it one for "
+                "training, with random crops or flips? Its activations can't be had again.",
+                NeurolensWarning,
+                stacklevel=4,
             )
 
     def fingerprint(self) -> str:
@@ -294,18 +335,22 @@ class Items:
 
     def _prepare(self, index: int, preprocess: Transform | None) -> Any:
         item = self.read(index)
-        if self.transform is not None:
-            return self.transform(item)
-        if not needs_preprocessing(item):
+        if self.transform is None and not needs_preprocessing(item):
             return item
-        if preprocess is not None:
-            return preprocess(item)
-        if isinstance(item, str):
-            return item  # some models take texts as they are
-        raise StimulusError(
-            f"The stimulus {self.ids[index]!r} is an image, and nothing says how it becomes a tensor: this "
-            "model brings no preprocessing. Pass transform= to Stimuli, e.g. from torchvision.transforms."
-        )
+        apply = preprocess if self.transform is None else self.transform
+        if apply is None:
+            kind, ways = (
+                ("a text", "a tokenizer") if isinstance(item, str) else ("an image", "torchvision.transforms")
+            )
+            raise StimulusError(
+                f"The stimulus {self.ids[index]!r} is {kind}, and nothing says how it becomes a tensor: this model "
+                f"brings no preprocessing. Pass transform= to Stimuli, e.g. from {ways}."
+            )
+        try:
+            return apply(item)
+        except Exception as error:  # of the user's own code, or a library's
+            error.add_note(f"Raised by the preparation of the stimulus {self._describe(index)}.")
+            raise
 
     def _problem(self, index: int) -> str:
         """Say why a stimulus cannot be read, "" if it can."""

@@ -30,6 +30,7 @@ __all__ = [
     "TextSource",
     "array_source",
     "find_images",
+    "hash_item",
     "needs_preprocessing",
 ]
 
@@ -114,7 +115,7 @@ class PixelSource:
 
     def digest(self, position: int) -> bytes:
         """Hash shape and pixels."""
-        return _hash_item(self.pixels[position])
+        return hash_item(self.pixels[position])
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +142,7 @@ class InputSource:
 
     def digest(self, position: int) -> bytes:
         """Hash dtype, shape and values."""
-        return _hash_item(self.inputs[position])
+        return hash_item(self.inputs[position])
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ class TextSource:
 
     def digest(self, position: int) -> bytes:
         """Hash the text."""
-        return _hash_item(self.texts[position])
+        return hash_item(self.texts[position])
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +200,7 @@ class DatasetSource:
 
     def digest(self, position: int) -> bytes:
         """Hash what `read` returns."""
-        return _hash_item(self.read(position))
+        return hash_item(self.read(position))
 
 
 def array_source(array: object) -> PixelSource | InputSource:
@@ -296,7 +297,7 @@ def _hash(*parts: bytes) -> bytes:
     return digest.digest()
 
 
-def _hash_item(item: object) -> bytes:
+def hash_item(item: object) -> bytes:
     """Hash whatever a source may hold, types and shapes included."""
     if isinstance(item, Image.Image):
         return _hash(b"image", item.mode.encode(), repr(item.size).encode(), item.tobytes())
@@ -308,7 +309,7 @@ def _hash_item(item: object) -> bytes:
     if isinstance(item, str | int | float | bool | None):
         return _hash(b"value", repr(item).encode())
     if isinstance(item, Mapping):
-        return _hash(b"mapping", *(_hash_item(part) for pair in item.items() for part in pair))
+        return _hash(b"mapping", *(hash_item(part) for pair in item.items() for part in pair))
     if isinstance(item, tuple | list):
-        return _hash(b"sequence", *(_hash_item(part) for part in item))
+        return _hash(b"sequence", *(hash_item(part) for part in item))
     raise ValueError(f"is a {type(item).__name__}, of which no stable hash can be made")

@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 from torch import nn
 
-from neurolens.activations import extract, stream
+from neurolens.activations import Pooling, extract, stream
 from neurolens.activations import open as open_activations
 from neurolens.errors import InputError, NeurolensWarning, StimulusError, StoreError
 from neurolens.stimuli import Stimuli
@@ -210,3 +210,49 @@ def test_what_a_model_returns_does_not_matter_to_its_operations(tmp_path, answer
     stimuli = Stimuli.from_array(np.arange(12, dtype="float32").reshape(4, 3), ids=list("abcd"))
     acts = extract(lambda x: answer(x * 2), stimuli, tmp_path / "a.zarr", ops="mul", progress=False)
     np.testing.assert_array_equal(acts["mul"].values, 2 * np.arange(12).reshape(4, 3))
+
+
+def flip_at_times(image):
+    return image.flip(-1) if torch.rand(()) > 0.5 else image
+
+
+@pytest.mark.parametrize("run", [extract, stream])
+def test_a_transform_for_training_is_warned_of(net, tmp_path, run):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    Stimuli.from_array(IMAGES, ids=IDS, transform=torch.relu).check_transform()
+    random = Stimuli.from_array(IMAGES, ids=IDS, transform=flip_at_times)
+    with pytest.warns(NeurolensWarning, match=r"not always make the same input of 'Käse'.*training") as said:
+        random.check_transform()
+    assert len(said) == 1
+    assert torch.equal(torch.get_rng_state(), before)
+    place = (tmp_path / "a.zarr",) if run is extract else ()
+    with pytest.warns(NeurolensWarning, match="does not always make the same input"):
+        run(net, random, *place, progress=False)
+
+
+def test_a_transform_that_raises_names_the_stimulus(net, tmp_path):
+    def prepare(image):
+        if torch.equal(image, IMAGES[3]):
+            raise ValueError("too dark")
+        return image
+
+    stimuli = Stimuli.from_array(IMAGES, ids=IDS, transform=prepare)
+    for workers in (0, 2):
+        with pytest.raises(ValueError, match="too dark") as raised:
+            extract(net, stimuli, tmp_path / f"{workers}.zarr", batch_size=1, workers=workers, progress=False)
+        assert "Raised by the preparation of the stimulus 'a/b'." in raised.value.__notes__
+
+
+def test_complex_numbers_of_half_precision_are_stored_in_single(tmp_path):
+    stimuli = Stimuli.from_array(np.arange(16, dtype="float16").reshape(4, 2, 2), ids=list("abcd"))
+    with pytest.warns(UserWarning, match="ComplexHalf support is experimental"):
+        acts = extract(torch.view_as_complex, stimuli, tmp_path / "a.zarr", progress=False)
+    assert acts["view_as_complex"].dtype == np.complex64
+    expected = np.arange(16).reshape(4, 2, 2)
+    np.testing.assert_array_equal(acts["view_as_complex"].values, expected[..., 0] + 1j * expected[..., 1])
+
+
+def test_a_reduction_that_was_not_made_is_refused(net, stimuli, tmp_path):
+    with pytest.raises(InputError, match="Pooling'> is no reduction"):
+        extract(net, stimuli, tmp_path / "a.zarr", reduce=Pooling, progress=False)

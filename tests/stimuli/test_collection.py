@@ -139,7 +139,7 @@ def test_texts_reach_the_tokenizer():
     stimuli = Stimuli.from_texts(["ab", "xyz"], ids=["short", "long"])
     batch = stimuli.batch([0, 1], preprocess=lambda text: {"n": torch.tensor(len(text))})
     assert batch["n"].tolist() == [2, 3]
-    assert stimuli.batch([1]) == ["xyz"]
+    assert stimuli.read(1) == "xyz"
     with pytest.raises(StimulusError, match="1: int"):
         Stimuli.from_texts(["a", 3], ids=["a", "b"])
     with pytest.raises(StimulusError, match="put a single one in a list"):
@@ -614,3 +614,22 @@ def test_a_file_name_in_another_encoding_is_named(tmp_path):
     with pytest.raises(StimulusError, match="another encoding"):
         Stimuli.from_folder(tmp_path)
     assert Stimuli.from_files(tmp_path.iterdir(), ids=["café"]).read(0).size == (3, 3)
+
+
+@pytest.mark.parametrize("transform", ["resize", ToTensor, 3])
+def test_a_transform_is_a_function_of_one_item(transform):
+    with pytest.raises(StimulusError, match="is no function of one item"):
+        Stimuli.from_array(NOISE, ids=IDS, transform=transform)
+
+
+@pytest.mark.parametrize("result", [Image.new("RGB", (3, 3)), None], ids=["image", "nothing"])
+def test_a_transform_that_makes_no_tensor_is_told_so(result):
+    stimuli = Stimuli.from_array(NOISE, ids=IDS, transform=lambda image: result)
+    with pytest.raises(StimulusError, match=r"no tensors after their preparation.*ToTensor\(\)"):
+        stimuli.batch([0, 1])
+
+
+def test_texts_without_a_tokenizer_are_refused():
+    stimuli = Stimuli.from_texts(["one", "two"], ids=["a", "b"])
+    with pytest.raises(StimulusError, match=r"'a' is a text, and nothing says .*a tokenizer"):
+        stimuli.batch([0, 1])
