@@ -1,6 +1,5 @@
 """The documentation site: `make docs` builds it, and a warning is an error."""
 
-import dataclasses
 import importlib
 import inspect
 import pkgutil
@@ -43,7 +42,11 @@ html_theme_options = {
     "navigation_with_keys": False,
     "navbar_align": "left",
     "header_links_before_dropdown": 7,
-    "secondary_sidebar_items": {"**": ["page-toc"], "generated/*": []},  # examples need the room
+    "secondary_sidebar_items": {
+        "*": ["page-toc"],
+        "tutorials/*": ["page-toc"],
+        "generated/*": [],
+    },  # room for examples
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
@@ -79,16 +82,14 @@ def list_untold(room: ModuleType) -> dict[str, list[str]]:
         thing = getattr(room, name)
         if not inspect.isclass(thing):
             continue
-        ours, theirs = set(), set()
+        ours, theirs, fields = set(), set(), set()
         for ancestor in thing.__mro__:
             (ours if ancestor.__module__.startswith("neurolens.") else theirs).update(vars(ancestor))
-        fields = (
-            {field.name for field in dataclasses.fields(thing)} if dataclasses.is_dataclass(thing) else set()
-        )
+            fields.update(vars(ancestor).get("__annotations__", ()))
         requests = {
             name for name in ours if name.endswith("_request")
         }  # of scikit-learn, made for each class
-        untold[name] = sorted((theirs - ours) | fields | set(getattr(thing, "_fields", ())) | requests)
+        untold[name] = sorted((theirs - ours) | fields | requests)
     return untold
 
 
