@@ -6,6 +6,7 @@ import torch
 import xarray as xr
 from torch import nn
 
+import neurolens as nl
 from neurolens.activations import Activations, as_activations, extract
 from neurolens.activations import open as open_activations
 from neurolens.errors import AddressError, InputError, StoreError
@@ -105,3 +106,57 @@ def test_a_store_is_opened_by_name_of_module_or_operation(tmp_path):
 def test_no_store_is_an_error(tmp_path):
     with pytest.raises(StoreError, match=r"nothing\.zarr"):
         open_activations(tmp_path / "nothing.zarr")
+
+
+class Again(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x):
+        for _ in range(3):
+            x = torch.relu(self.fc(x))
+        return x.sum(1, keepdim=True)
+
+
+def test_a_function_chooses_alike_in_a_trace_a_stream_and_a_store(tmp_path):
+    model, values = Again().eval(), torch.linspace(-1, 1, 20).reshape(5, 4)
+    stimuli = Stimuli.from_array(values, ids=list("abcde"))
+    sources = {
+        "trace": nl.trace(model, values).activations,
+        "stream": nl.stream(model, stimuli, progress=False),
+        "store": extract(model, stimuli, tmp_path / "acts.zarr", progress=False),
+        "opened": open_activations(tmp_path / "acts.zarr"),
+    }
+    for choose, want in (
+        (lambda op: "pass" in op.dims, ["fc.linear", "relu"]),
+        (lambda op: op.shape[-1] == 1, ["sum"]),
+        (lambda op: op.address == "sum" or op.dims == ("unit",), ["input", "sum"]),
+    ):
+        found = {name: list(source.select(choose)) for name, source in sources.items()}
+        assert found == dict.fromkeys(sources, want)
+
+
+class Learns(nn.Module):
+    """Its weights change each time it runs."""
+
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(4))
+
+    def forward(self, x):
+        with torch.no_grad():
+            self.gain.add_(x.mean(0))
+        return x * self.gain
+
+
+def test_looking_at_a_model_that_learns_teaches_it_nothing():
+    x = torch.linspace(0, 1, 12).reshape(3, 4)
+    model, plain = Learns(), Learns()
+    plain(x)
+    trace = nl.trace(model, x)
+    torch.testing.assert_close(model.gain, plain.gain)  # once, as a plain run
+    assert trace["mul"].activation.dims == ("stimulus", "unit")  # for which it runs again
+    trace.validate()
+    torch.testing.assert_close(model.gain, plain.gain)
+    np.testing.assert_allclose(trace["mul"].activation.values, plain.gain.detach() * x, rtol=1e-6)

@@ -9,6 +9,7 @@ from scipy import stats
 
 import neurolens as nl
 from neurolens.comparison import compare_models, compare_peaks, find_influence
+from neurolens.comparison.peaks import MAX_LISTED, N_DRAWN
 from neurolens.errors import AddressError, InputError, LabelError
 
 QUIET = {"progress": False, "n_permutations": 0}
@@ -104,6 +105,23 @@ def test_peaks_of_regions_lie_where_they_were_put(network, regions, make_region)
 def _rank_correlations():
     orders = itertools.permutations(range(3))
     return [stats.spearmanr(range(3), order).statistic for order in orders]
+
+
+def test_orders_too_many_to_list_are_drawn(network, make_region):
+    """Four regions of three subjects have 24**3 orders; here all of them are listed."""
+    places = {"A": "early", "B": "late", "C": "middle", "D": "late"}
+    regions = {name: make_region(network[place], i) for i, (name, place) in enumerate(places.items())}
+    found = compare_peaks(network, regions, order=tuple(places), n_bootstraps=20)
+    depths = found.depth_subject.transpose("subject", "region").values
+    orders = itertools.permutations(range(4))
+    rows = np.array([[stats.spearmanr(order, row).statistic for row in depths] for order in orders])
+    sums = rows[:, 0, None, None] + rows[:, 1, None] + rows[:, 2]
+    observed = rows[0].mean()  # the order as given
+    want = (sums / 3 >= observed - 1e-9).mean()
+    assert 0.001 < want < 0.2
+    assert sums.size > MAX_LISTED
+    assert float(found.hierarchy) == pytest.approx(observed)
+    assert float(found.p_hierarchy) == pytest.approx(want, abs=4 * np.sqrt(want / N_DRAWN) + 1 / N_DRAWN)
 
 
 def test_regions_from_one_operation_do_not_differ(network, make_region):

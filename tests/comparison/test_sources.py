@@ -106,6 +106,20 @@ def test_passes_against_moments(shown):
     assert (rows.score.argmax("op") == [0, 1, 2]).all()
 
 
+def test_passes_of_rdms_are_those_of_their_activations(shown):
+    acts = nl.stream(*shown, progress=False)
+    again = acts["again.linear"]
+    brain = nl.rdm(again.isel({"pass": 1}, drop=True))
+    rdms = xr.concat([nl.rdm(again.isel({"pass": k}, drop=True)) for k in (0, 2, 1)], "pass")
+    rdms = rdms.assign_coords({"pass": [1, 3, 2]}).expand_dims(op=["again.linear"])
+    found = nl.compare(rdms, brain, passes=True, **QUIET)
+    assert found["op"].values.tolist() == ["again.linear:1", "again.linear:3", "again.linear:2"]
+    assert found["pass"].values.tolist() == [1, 3, 2]
+    truth = nl.compare(acts, brain, passes=True, **QUIET).sel(op=found["op"].values)
+    np.testing.assert_allclose(found["score"], truth["score"], rtol=1e-6)
+    assert found["score"].sel(op="again.linear:2") == pytest.approx(1, abs=2e-3)
+
+
 def test_moments_of_responses_are_predicted_one_by_one(network, regions):
     data = xr.concat([regions["V1"], regions["IT"]], "time").assign_coords(time=[80, 120])
     profile = nl.compare(network, data, method="ridge", options={"model": nl.Ridge(alphas=10.0)}, **QUIET)

@@ -1,11 +1,15 @@
 """Reading parts: what is picked is what numpy picks, also where axes are cut; Zarr reads the same files."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neurolens.errors import StoreError
 from neurolens.store import arrays, create_store, open_store
 
 SHAPE = (11, 6, 5, 4)
@@ -68,3 +72,34 @@ def test_arrays_can_be_pickled_and_read_elsewhere(stored):
     path, values = stored
     array = pickle.loads(pickle.dumps(open_store(path)["fc"]))
     np.testing.assert_array_equal(array.sel(stimulus="s3").values, values[3])
+
+
+def test_forms_that_only_zarr_reads_are_read_when_they_are_used(stored, tmp_path):
+    path, values = tmp_path / "acts.zarr", stored[1]
+    shutil.copytree(stored[0], path)
+    folder = path / "fc" / "activation"
+    metadata = json.loads((folder / "zarr.json").read_text())
+    shutil.rmtree(folder)
+    array = zarr.create_array(
+        store=folder,
+        shape=SHAPE,
+        dtype="f4",
+        chunks=(4, 6, 5, 4),
+        fill_value=np.nan,
+        compressors=zarr.codecs.GzipCodec(),
+        chunk_key_encoding={"name": "default", "separator": "/"},
+        attributes=metadata["attributes"],
+        dimension_names=metadata["dimension_names"],
+    )
+    array[...] = values
+    read = open_store(path)["fc"]
+    np.testing.assert_array_equal(read.sel(stimulus="s5").values, values[5])
+    np.testing.assert_array_equal(
+        read.isel(stimulus=[7, 2], y=slice(1, 4), x=-1).values, values[[7, 2], :, 1:4, -1]
+    )
+    np.testing.assert_array_equal(read.values, values)
+    (folder / "c" / "1" / "0" / "0" / "0").write_bytes(b"no gzip")
+    whole = open_store(path)["fc"]
+    np.testing.assert_array_equal(whole[:4].values, values[:4])  # what is damaged is not looked at
+    with pytest.raises(StoreError, match=r"fc.*activation"):
+        whole.load()
