@@ -109,7 +109,7 @@ def stimulus_ids(array: xr.DataArray | xr.Dataset, what: str, dim: str = STIMULU
     unique, counts = np.unique(ids.astype(str), return_counts=True)
     if (counts > 1).any():
         raise LabelError(
-            f"{what} repeats the {dim} label {list_names(unique[counts > 1])}. Labels must be unique; "
+            f"{what} repeats the {dim} label {list_names(unique[counts > 1].tolist())}. Labels must be unique; "
             f"keep repeated presentations on a dim of their own ({REPETITION!r}), or average them first."
         )
     return ids

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import xarray as xr
 
 from neurolens.errors import InputError, check_choice, list_names
@@ -62,9 +63,11 @@ class Plan:
         check_choice(self.similarity, MEASURES, "similarity")
         check_choice(self.correction, CORRECTIONS, "correction")
         check_choice(self.join, ("exact", "inner"), "join")
-        for name in ("n_permutations", "n_bootstraps", "n_splits"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name}={getattr(self, name)} must be 0 (no test) or more.")
+        for name in ("n_permutations", "n_bootstraps", "n_splits", "seed"):
+            count = getattr(self, name)
+            if not isinstance(count, int | np.integer) or count < 0:
+                meaning = "" if name == "seed" else " (no test)"
+                raise InputError(f"{name}={count!r} must be a whole number, 0{meaning} or more.")
         for name in self.options:
             check_choice(name, METHODS[self.method], f"options of method={self.method!r}:")
         if self.method != "rsa":

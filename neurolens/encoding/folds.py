@@ -120,8 +120,15 @@ def resolve_folds(cv: CrossValidator, groups: Labels, *, seed: int, what: str = 
         return group_folds(groups, int(cv), seed=seed, what=what)
     with warnings.catch_warnings():  # splitters that ignore groups say so; what they made is checked below
         warnings.filterwarnings("ignore", message="The groups parameter is ignored")
-        splits = list(check_cv(cv).split(np.zeros((groups.size, 1)), None, groups))
-    folds = [(np.asarray(train, dtype=np.intp), np.asarray(test, dtype=np.intp)) for train, test in splits]
+        try:
+            splits = list(check_cv(cv).split(np.zeros((groups.size, 1)), None, groups))
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"{what}={cv!r} can't split these {groups.size} stimuli ({error}). Give a number of folds, a "
+                "scikit-learn splitter or a list of (train, test) positions."
+            ) from error
+    n = groups.size
+    folds = [(_check_positions(train, n, what), _check_positions(test, n, what)) for train, test in splits]
     if not folds:
         raise InputError(f"{what}={cv!r} makes no folds.")
     for train, test in folds:
@@ -237,6 +244,19 @@ def fixed_fold(sides: Mapping[str, Sequence[Any]], ids: Labels) -> Folds:
         raise InputError(f"cv names stimuli that are not among those used: {list_names(unknown, 5)}.")
     train, test = (np.array(sorted({place[name] for name in chosen[side]}), dtype=np.intp) for side in SIDES)
     return [(train, test)]
+
+
+def _check_positions(side: Any, n_stimuli: int, what: str) -> NDArray[np.intp]:
+    """Positions of stimuli: a mask, or a position counted from the end, would be taken for others."""
+    positions = np.asarray(side)
+    if positions.size == 0:
+        return np.zeros(0, dtype=np.intp)
+    if positions.dtype.kind not in "iu" or positions.min() < 0 or positions.max() >= n_stimuli:
+        raise InputError(
+            f"{what}: a side of a fold holds {positions.dtype} from {positions.min()} to {positions.max()}; expected "
+            f"positions of stimuli, whole numbers from 0 to {n_stimuli - 1}. Of a mask: np.flatnonzero(mask)."
+        )
+    return positions.astype(np.intp)
 
 
 def check_fold(train: NDArray[np.intp], test: NDArray[np.intp], groups: Labels, what: str) -> None:

@@ -71,3 +71,19 @@ def test_splitters_get_the_groups(splitter, n_folds):
 def test_folds_that_cannot_be_or_would_leak_are_errors(cv, groups, message):
     with pytest.raises(InputError, match=message):
         resolve_folds(cv, groups, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("cv", "message"),
+    [
+        (2.5, r"cv=2\.5 can't split these 6 stimuli"),
+        (KFold(7), "can't split these 6 stimuli.*n_splits=7"),
+        ([([0, 1, 2], [3, 4, 6])], "from 3 to 6; expected positions of stimuli, whole numbers from 0 to 5"),
+        ([([0, 1, 2], [-1, -2])], "from -2 to -1"),
+        ([(np.arange(6) < 3, np.arange(6) >= 3)], r"bool from False to True.*np\.flatnonzero"),
+        ([([0.0, 1.0], [2.0, 3.0])], "float64"),
+    ],
+)
+def test_positions_that_are_none_are_errors(cv, message):
+    with pytest.raises(InputError, match=message):
+        resolve_folds(cv, np.arange(6), seed=0)

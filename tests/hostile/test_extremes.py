@@ -13,7 +13,7 @@ from torch import nn
 
 import neurolens as nl
 from neurolens.errors import NeurolensError
-from tests.cli.commands import run_here
+from tests.cli.commands import assert_one_line, run_here
 from tests.hostile.effort import fuzz, give_or_name
 
 LONG_NAME = "très_" + "long_" * 80  # 400 letters, above the 255 bytes of a file name
@@ -53,7 +53,7 @@ def make_stimuli(ids):
 @pytest.mark.filterwarnings(
     "ignore::neurolens.errors.NeurolensWarning"
 )  # of alphas: there is nothing to predict
-def test_odd_names_survive_from_trace_to_scores(tmp_path):
+def test_odd_names_survive_from_trace_to_scores_and_commands(tmp_path, monkeypatch):
     ids = [*NAMES, *(f"{name}2" for name in NAMES)]
     path = tmp_path / "dossier é 🧠" / "acts.zarr"
     acts = nl.extract(Named(), make_stimuli(ids), path, progress=False)
@@ -77,6 +77,32 @@ def test_odd_names_survive_from_trace_to_scores(tmp_path):
     assert np.isfinite(profile["score"]).all()
     scores = nl.encode(few, brain, cv=3)
     assert scores["op"].values.tolist() == rdms["op"].values.tolist()
+    monkeypatch.chdir(tmp_path)
+    brain.rename("responses").to_netcdf("cerveau ü.nc")
+    chosen = [part for name in NAMES[:3] for part in ("--ops", f"parts.{name}.linear")]
+    options = ["--metric", "euclidean"]
+    for command in (
+        ["info", path, "--verify"],
+        ["rdm", path, *chosen, *options, "--out", "rdms é.nc"],
+        [
+            "compare",
+            path,
+            *chosen,
+            *options,
+            "--brain",
+            "cerveau ü.nc",
+            "--permutations",
+            0,
+            "--out",
+            "profil é.nc",
+        ],
+        ["encode", path, *chosen, "--brain", "cerveau ü.nc", "--out", "scores é.nc"],
+        ["explore", path, "--out", "page é.html"],
+    ):
+        done = run_here(*command)
+        assert done.exit_code == 0, done.stderr
+    assert xr.load_dataarray("rdms é.nc")["op"].values.tolist() == rdms["op"].values.tolist()
+    np.testing.assert_allclose(xr.load_dataset("profil é.nc")["score"], profile["score"])
 
 
 @pytest.mark.parametrize("n", [1, 2])
@@ -92,6 +118,16 @@ def test_one_stimulus_or_two(n, tmp_path):
     for analyse in (nl.compare, nl.encode):
         with pytest.raises(NeurolensError):
             analyse(acts, brain, **({"progress": False} if analyse is nl.compare else {}))
+    brain.rename("responses").to_netcdf(tmp_path / "brain.nc")
+    store, out = tmp_path / "acts.zarr", tmp_path / "out.nc"
+    assert run_here("info", store).exit_code == 0
+    for command in (
+        ["rdm", store, "--metric", "euclidean", "--out", out],
+        ["compare", store, "--brain", tmp_path / "brain.nc", "--out", out],
+        ["encode", store, "--brain", tmp_path / "brain.nc", "--out", out],
+    ):
+        assert_one_line(run_here(*command), "stimul")
+        assert not out.exists()
 
 
 def test_no_stimuli_are_said():
@@ -109,6 +145,28 @@ def test_a_batch_of_one_is_a_row_of_a_batch():
     whole, one = nl.trace(model, x), nl.trace(model, x[:1])
     assert list(whole) == list(one)
     torch.testing.assert_close(one["output"].tensor, whole["output"].tensor[:1])
+
+
+def test_batches_of_one_give_what_one_batch_gives(tmp_path):
+    ids = [f"s{k}" for k in range(9)]
+    stores = {
+        size: nl.extract(
+            Named(), make_stimuli(ids), tmp_path / f"{size}.zarr", batch_size=size, progress=False
+        )
+        for size in (1, 9)
+    }
+    brain = xr.DataArray(
+        np.random.default_rng(0).normal(size=(9, 6)), {"stimulus": ids}, ("stimulus", "neuroid")
+    )
+    assert list(stores[1]) == list(stores[9])
+    for address in stores[1]:
+        assert stores[1][address].dims == stores[9][address].dims
+        np.testing.assert_allclose(stores[1][address].values, stores[9][address].values, atol=1e-6)
+    quiet = {"n_permutations": 0, "n_bootstraps": 0, "progress": False}
+    one, whole = (
+        nl.compare(acts.select(["output"]), brain, **quiet)["score"].values for acts in stores.values()
+    )
+    np.testing.assert_allclose(one, whole)
 
 
 class Empties(nn.Module):
@@ -131,8 +189,14 @@ def test_operations_without_values_do_not_harm_the_others(tmp_path):
     streamed = nl.stream(Empties(), make_stimuli(["a", "b", "c", "d"]), progress=False)
     assert streamed["mul"].shape == (4, 0)
     assert nl.open(tmp_path / "acts.zarr").verify().is_sound
-    rdms = give_or_name(nl.rdm, acts, metric="euclidean")
-    assert rdms is None or "relu" in rdms["op"].values
+    rdms = nl.rdm(acts, metric="euclidean")
+    assert "relu" in rdms["op"].values
+    brain = xr.DataArray(
+        np.random.default_rng(0).normal(size=(4, 6)), {"stimulus": list("abcd")}, ("stimulus", "neuroid")
+    )
+    profile = nl.compare(acts, brain, metric="euclidean", n_permutations=0, n_bootstraps=0, progress=False)
+    assert np.isfinite(profile["score"].sel(op="relu"))
+    assert not {"mul", "getitem"} & set(profile["op"].values)
 
 
 def test_a_place_below_a_file_is_named(tmp_path):
