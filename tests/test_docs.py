@@ -6,7 +6,9 @@ import doctest
 import functools
 import importlib
 import inspect
+import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -455,9 +457,33 @@ def test_citation_file_names_what_is_needed():
     )
 
 
-def test_environment_asks_for_extras_that_exist():
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
-    (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
-    (asked,) = [re.search(r"\[(.+)\]", line)[1].split(",") for line in pip]
+def read_environment():
+    """The parts of environment.yml: names that conda resolves, lines that pip does."""
+    entries = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+    (lines,) = [entry["pip"] for entry in entries if isinstance(entry, dict)]
+    return [entry for entry in entries if isinstance(entry, str)], lines
+
+
+def test_pip_part_of_the_environment_is_this_project_with_extras_that_exist(tmp_path):
+    """As conda does it: pip reads the lines as a requirements file, in the folder of environment.yml."""
+    ((option, requirement),) = [shlex.split(line) for line in read_environment()[1]]
+    assert option == "-e"  # left out below: only this needs a build requirement that is not installed here
+    (tmp_path / "requirements.txt").write_text(f"{requirement}\n", encoding="utf-8")
+    options = (
+        "--dry-run --no-deps --no-build-isolation --no-index --ignore-installed --quiet --report -".split()
+    )
+    command = [sys.executable, "-m", "pip", "install", *options, "-r", str(tmp_path / "requirements.txt")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(done.stdout)["install"]
+    assert found["metadata"]["name"] == "neurolens-toolkit"
+    assert found["download_info"]["url"] == ROOT.as_uri()
+    assert found["requested_extras"]
+    assert set(found["requested_extras"]) <= set(found["metadata"]["provides_extra"])
+
+
+def test_python_of_the_environment_is_one_that_the_project_takes():
+    (python,) = [entry.partition("=")[2] for entry in read_environment()[0] if entry.startswith("python=")]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert set(asked) <= set(project["optional-dependencies"])
+    least = project["requires-python"].removeprefix(">=")
+    assert tuple(map(int, python.split("."))) >= tuple(map(int, least.split(".")))
