@@ -468,11 +468,17 @@ def test_pip_part_of_the_environment_is_this_project_with_extras_that_exist(tmp_
     """As conda does it: pip reads the lines as a requirements file, in the folder of environment.yml."""
     ((option, requirement),) = [shlex.split(line) for line in read_environment()[1]]
     assert option == "-e"  # left out below: only this needs a build requirement that is not installed here
-    (tmp_path / "requirements.txt").write_text(f"{requirement}\n", encoding="utf-8")
-    options = (
-        "--dry-run --no-deps --no-build-isolation --no-index --ignore-installed --quiet --report -".split()
-    )
-    command = [sys.executable, "-m", "pip", "install", *options, "-r", str(tmp_path / "requirements.txt")]
+    listed = tmp_path / "requirements.txt"
+    listed.write_text(f"{requirement}\n", encoding="utf-8")
+    options = [
+        "--dry-run",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "--ignore-installed",
+        "--quiet",
+    ]
+    command = [sys.executable, "-m", "pip", "install", *options, "--report", "-", "-r", str(listed)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (found,) = json.loads(done.stdout)["install"]
