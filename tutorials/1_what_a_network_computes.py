@@ -272,6 +272,18 @@ def count_passes(kind, function):
     )
 
 
+def count_steps():
+    """Return after how many steps the state of Settling has settled."""
+    torch.manual_seed(0)
+    settling = Settling().eval()
+    drive = before = torch.relu(settling.stem(images))
+    state, n_steps = torch.tanh(drive + settling.refine(before)), 1
+    while (state - before).abs().max() > 0.05 and n_steps < 10:
+        before, state = state, torch.tanh(drive + settling.refine(state))
+        n_steps += 1
+    return n_steps
+
+
 check(
     Stopping,
     {
@@ -287,6 +299,9 @@ check(
         "The state decides: compare it (<, >) with 0.05 in every step.": lambda kind: (
             count_passes(kind, "tanh") - 1
             <= max(count_passes(kind, name) for name in ("lt", "le", "gt", "ge"))
+        ),
+        "It stopped too early or too late: the *largest* change has to be 0.05 at most.": lambda kind: (
+            trace_quietly(kind)["tanh"].n_passes == count_steps()
         ),
     },
 )
@@ -317,7 +332,19 @@ class WithoutStop(Settling):
         return self.readout(state.mean((2, 3)))
 
 
-[WithoutReadout, WithoutLoop, WithoutStop, Settling]
+class TooEarly(Settling):
+    """Wrong: waits for the mean change, not for the largest."""
+
+    def forward(self, image):
+        drive = state = torch.relu(self.stem(image))
+        for _ in range(10):
+            before, state = state, torch.tanh(drive + self.refine(state))
+            if (state - before).abs().mean() < 0.05:
+                break
+        return self.readout(state.mean((2, 3)))
+
+
+[WithoutReadout, WithoutLoop, WithoutStop, Settling, TooEarly]
 
 
 # %% tags=["solution"]
