@@ -84,7 +84,11 @@ def load_model(
     )
 
 
-def _split_spec(spec: str) -> tuple[str, str]:
+def _split_spec(spec: object) -> tuple[str, str]:
+    if not isinstance(spec, str):
+        raise ModelError(
+            f"{type(spec).__name__} is no name of a model: give a text, such as 'torchvision:resnet18'."
+        )
     source, colon, name = spec.partition(":")
     if source not in SOURCES:
         source, colon, name = spec.rpartition(":")

@@ -211,7 +211,12 @@ def array_source(array: object) -> PixelSource | InputSource:
                 "This tensor is bfloat16, which numpy lacks: pass tensor.float(), and, for a model that takes "
                 "bfloat16, transform=torch.Tensor.bfloat16."
             )
-        array = array.detach().cpu().numpy()
+        if array.is_meta or array.layout is not torch.strided or array.is_nested or array.is_quantized:
+            raise StimulusError(
+                f"This tensor ({array.layout}, {array.dtype}, on {array.device}) is no plain array of values; convert "
+                "it, e.g. tensor.to_dense(), tensor.dequantize() or torch.nested.to_padded_tensor."
+            )
+        array = array.detach().resolve_conj().resolve_neg().cpu().numpy()
     # A copy that nobody can write to: the caller's array may change later, the set may not.
     values = _copy_array(array)
     values.setflags(write=False)

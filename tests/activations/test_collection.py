@@ -135,28 +135,3 @@ def test_a_function_chooses_alike_in_a_trace_a_stream_and_a_store(tmp_path):
     ):
         found = {name: list(source.select(choose)) for name, source in sources.items()}
         assert found == dict.fromkeys(sources, want)
-
-
-class Learns(nn.Module):
-    """Its weights change each time it runs."""
-
-    def __init__(self):
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(4))
-
-    def forward(self, x):
-        with torch.no_grad():
-            self.gain.add_(x.mean(0))
-        return x * self.gain
-
-
-def test_looking_at_a_model_that_learns_teaches_it_nothing():
-    x = torch.linspace(0, 1, 12).reshape(3, 4)
-    model, plain = Learns(), Learns()
-    plain(x)
-    trace = nl.trace(model, x)
-    torch.testing.assert_close(model.gain, plain.gain)  # once, as a plain run
-    assert trace["mul"].activation.dims == ("stimulus", "unit")  # for which it runs again
-    trace.validate()
-    torch.testing.assert_close(model.gain, plain.gain)
-    np.testing.assert_allclose(trace["mul"].activation.values, plain.gain.detach() * x, rtol=1e-6)

@@ -87,6 +87,7 @@ def test_wheel_weights_know_imagenet(photo, kind):
         ("torch.nn:Linear", "'in_features'"),
         ("math:pi", "float"),
         (":", "names no source"),
+        (None, "NoneType is no name of a model"),
     ],
 )
 def test_an_unknown_model_is_an_error_that_names_near_ones(spec, said):

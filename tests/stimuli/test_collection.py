@@ -128,6 +128,9 @@ def test_tensors_are_arrays_too():
         (np.zeros((2, 4), bool), "this array is bool"),
         (torch.zeros((2, 4), dtype=torch.bfloat16), r"bfloat16.*pass tensor\.float\(\)"),
         (np.zeros((2, 4), complex), "this array is complex128"),
+        (torch.zeros((2, 4), dtype=torch.complex64).conj(), "this array is complex64"),
+        (torch.eye(2).to_sparse(), "sparse_coo.*to_dense"),
+        (torch.zeros((2, 4), device="meta"), "on meta.*no plain array of values"),
     ],
 )
 def test_an_array_of_no_kind_is_refused(array, message):
