@@ -92,6 +92,14 @@ def test_reader_of_blocks_tells_what_is_run(tmp_path):
     assert list(read_blocks(page)) == [(3, "x = 1\n", None), (7, "x = 2\n", "needs a cluster")]
 
 
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.stem)
+def test_lines_of_code_fit_a_page_of_1280_pixels(page):
+    blocks = re.findall(
+        r"^```(?:python|sh)\b[^\n]*\n(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    assert [line for block in blocks for line in block.splitlines() if len(line) > 96] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_what_it_links_to_is_there(page):
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
