@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import ctypes
+import math
+import mmap
 import os
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 # Parameters of glibc's mallopt, from its <malloc.h>.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
 _LONGEST_MMAP = (
     32 * 1024 * 1024
 )  # where glibc's own threshold ends up in any process that frees large tensors
+_PAGED = 2**18  # bytes: smaller arrays are not worth pages of their own
 
 _guard = threading.Lock()
 _n_users = 0
@@ -71,6 +77,19 @@ def _find_glibc() -> ctypes.CDLL | None:
         return None
     libc = ctypes.CDLL(None)
     return libc if hasattr(libc, "gnu_get_libc_version") and hasattr(libc, "mallopt") else None
+
+
+def take_pages(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Return an array of its own pages, which the system gets back as soon as the array is gone.
+
+    What the allocator hands out may lie between what lives longer, and then stays taken when it is freed. Values
+    are zero, and pages are taken as they are written.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    if size < _PAGED:
+        return np.zeros(shape, dtype)
+    options = {} if sys.platform == "win32" else {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS}
+    return np.frombuffer(mmap.mmap(-1, size, **options), dtype).reshape(shape)
 
 
 def available_memory() -> int | None:

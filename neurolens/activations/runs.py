@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -85,6 +86,9 @@ class Run:
         UnplannedError (False), or leave them out and note them in `met_later` (None).
     keep_first
         Hold what the first batch gave until it is computed, so that it need not run twice.
+    memory
+        About how many bytes of activations to hold while stimulus axes are found, or a reduction is fitted; no
+        more than 2 GB are.
 
     Attributes
     ----------
@@ -119,6 +123,7 @@ class Run:
         plan: Plan | None = None,
         plans_late: bool | None = True,
         keep_first: bool = False,
+        memory: int = 2 * 10**9,
     ) -> None:
         if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
             raise InputError(f"batch_size={batch_size!r} is not a number of stimuli: give 1 or more.")
@@ -143,6 +148,8 @@ class Run:
         self.flaws: dict[str, Flaw] = {}
         self.told: list[Flaw] = []  # those that the user was warned of
         self._plans_late = plans_late
+        self._memory = min(memory, 2 * 10**9)
+        self.n_input_bytes = 0  # of a batch
         self._book = AddressBook(self.late.positions) if plan is None else plan.book.copy()
         self.late.positions = self._book.late
         self._graphs = Graphs()
@@ -198,6 +205,15 @@ class Run:
             self.n_input_bytes,
             self.seconds_a_batch,
         )
+
+    def resize_batches(self, batch_size: int) -> None:
+        """Show so many stimuli at once from now on, at most as many as when the first batch was planned."""
+        n_before = min(self.batch_size, len(self.stimuli))
+        self.n_input_bytes, self.batch_size = self.n_input_bytes * batch_size // n_before, batch_size
+
+    def computed_layout(self, address: str) -> Layout:
+        """Return the layout of an operation before it is reduced."""
+        return self._computed[address]
 
     def learn(self, late: Late) -> None:
         """Take over what another process of the same run knows of operations that first run later."""
@@ -314,11 +330,12 @@ class Run:
 
     def _find_axes(self, call: Call, met: Iterable[PassAddress], part: slice) -> Axes:
         module, ops = self.model.module, self.chooser.globs
-        axes = find_axes(module, call, ops=ops, name=self._book.name)
+        find = partial(find_axes, module, call, ops=ops, name=self._book.name, memory=self._memory)
+        axes = find()
         n_stimuli = part.stop - part.start
         if n_stimuli > 3 and not axes.reason and any(address not in axes.found for address in met):
             # a branch that the probed stimuli did not take, and this batch did
-            whole = find_axes(module, call, ops=ops, sizes=(n_stimuli - 1, n_stimuli), name=self._book.name)
+            whole = find(sizes=(n_stimuli - 1, n_stimuli))
             return Axes({**whole.found, **axes.found})
         return axes
 
@@ -354,7 +371,7 @@ class Run:
             some = Run(self.model, stimuli, ops=group, **settings)  # type: ignore[arg-type]
             return (tensors for _, tensors in some.compute(range(some.n_batches)))
 
-        sample = Sampler(layouts, len(wanted), compute)
+        sample = Sampler(layouts, len(wanted), compute, memory=self._memory)
         return plan_reducers(self.reduce, layouts, n_stimuli=len(self.stimuli), sample=sample)
 
     def _reduced(self, address: str) -> Layout:

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from neurolens.activations.assemble import Layout, to_numpy
 from neurolens.activations.budget import estimate_bytes
 
-_MOST_BYTES = 2 * 10**9  # held at once
-
 
 class Sampler:
     """Gives the activations of one operation after the other, and runs the model once for as many as fit.
@@ -26,6 +24,8 @@ class Sampler:
         How many are sampled.
     compute
         Runs the model for some operations: yields the batches, by address.
+    memory
+        About how many bytes to hold at once.
     """
 
     def __init__(
@@ -33,10 +33,13 @@ class Sampler:
         layouts: Mapping[str, Layout],
         n_stimuli: int,
         compute: Callable[[list[str]], Iterator[Mapping[str, torch.Tensor]]],
+        *,
+        memory: int,
     ) -> None:
         self.layouts = layouts
         self.n_stimuli = n_stimuli
         self.compute = compute
+        self.memory = memory
         self._held: dict[str, NDArray[Any]] = {}
 
     def __call__(self, addresses: Iterable[str]) -> Mapping[str, NDArray[Any]]:
@@ -54,7 +57,7 @@ class Sampler:
         used = 0
         for candidate in order[order.index(address) :]:
             used += estimate_bytes({candidate: self.layouts[candidate]}, self.n_stimuli)
-            if group and used > _MOST_BYTES:
+            if group and used > self.memory:
                 break
             group.append(candidate)
         return group
@@ -64,4 +67,4 @@ class Sampler:
         for tensors in self.compute(group):
             for address, tensor in tensors.items():
                 parts[address].append(to_numpy(tensor))
-        return {address: np.concatenate(found) for address, found in parts.items() if found}
+        return {address: np.concatenate(found) for address in group if (found := parts.pop(address))}

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
 
-from neurolens.activations.assemble import label_array, stored_dtype, to_numpy
+from neurolens.activations.assemble import Layout, label_array, stored_dtype, to_numpy
 from neurolens.activations.collection import Activations
 from neurolens.activations.feed import deaths_named, require_stimuli
-from neurolens.activations.memory import keep_freed_memory
+from neurolens.activations.groups import fit_batch, is_roomy, make_groups
+from neurolens.activations.memory import keep_freed_memory, take_pages
 from neurolens.activations.operations import Candidate, Ops, choose_addresses, describe_candidate
 from neurolens.activations.progress import track
 from neurolens.activations.reduce import Reduction
 from neurolens.activations.runs import Run
-from neurolens.activations.sizes import parse_bytes, say_bytes
-from neurolens.errors import AddressError, InputError, NeurolensWarning, list_names, near_misses
+from neurolens.activations.sizes import parse_bytes
+from neurolens.errors import AddressError, NeurolensWarning, list_names, near_misses
 from neurolens.models import Model, as_model
 from neurolens.schema import PASS
 from neurolens.stimuli import Stimuli
@@ -35,7 +37,6 @@ class StreamedActivations(Activations):
     address. Where an operation did not run for a batch, its stimuli are NaN, and the attr `missing_stimuli` lists
     them; integers become floats then.
 
-    Examples
     Attributes
     ----------
     run
@@ -45,6 +46,7 @@ class StreamedActivations(Activations):
     progress
         Whether a bar is shown while the model runs.
 
+    Examples
     --------
     >>> import numpy as np, torch
     >>> import neurolens as nl
@@ -52,16 +54,17 @@ class StreamedActivations(Activations):
     >>> acts = nl.stream(torch.nn.Linear(4, 2), stimuli, progress=False)
     >>> acts.addresses(), acts.select("lin*").n_passes_over_stimuli
     (('input', 'linear'), 1)
-    """
     >>> acts.stimuli.ids
     ('cat', 'dog', 'cow')
+    """
 
     def __init__(self, run: Run, memory: int, chosen: tuple[str, ...], *, progress: bool) -> None:
         self.run = run
         self.memory = memory
         self.progress = progress
         self._chosen = chosen
-        self._groups = _make_groups(run, chosen, memory)
+        self._groups = make_groups(run, chosen, memory)
+        self._is_roomy = is_roomy(run, chosen, memory)
         self._cache: tuple[int, dict[str, xr.DataArray]] = (-1, {})
 
     @property
@@ -105,11 +108,10 @@ class StreamedActivations(Activations):
         return describe_candidate(address, layout.dims, layout.shape, "", layout.attrs)
 
     def __iter__(self) -> Iterator[str]:
-        return iter([address for group in self._groups for address in group])
         """Walk over the addresses, group by group of those that are computed together."""
+        return iter([address for group in self._groups for address in group])
 
     def __getitem__(self, address: str) -> xr.DataArray:
-        meant = address if address in self._chosen else self.run.aliases.get(address, address)
         """Return the activations of an operation.
 
         Parameters
@@ -127,6 +129,7 @@ class StreamedActivations(Activations):
         AddressError
             If there is no such operation; near misses are listed.
         """
+        meant = address if address in self._chosen else self.run.aliases.get(address, address)
         number, of_pass = meant, None
         if meant not in self._chosen:
             meant, _, number = meant.rpartition(":")
@@ -149,17 +152,19 @@ class StreamedActivations(Activations):
 
     def _compute(self, number: int) -> dict[str, xr.DataArray]:
         run, group = self.run, self._groups[number]
-        arrays: dict[str, np.ndarray[Any, Any]] = {}
         missing: dict[str, list[str]] = {address: [] for address in group}
         text = f"activations {number + 1}/{len(self._groups)}"
-        with keep_freed_memory(), deaths_named():
+        arrays = {address: _allocate(run.layouts[address], len(run.stimuli)) for address in group}
+        allocating = keep_freed_memory() if self._is_roomy else nullcontext()
+        with allocating, deaths_named():
             batches = run.compute(range(run.n_batches), group)
             for index, tensors in track(batches, text, shown=self.progress, total=run.n_batches):
                 part = run.batch_slice(index)
                 for address in group:
-                    if address in tensors:
-                        _fill(arrays, run, address, to_numpy(tensors[address]), part)
+                    if address in tensors:  # popped, so that no tensor is held while the next batch runs
+                        _fill(arrays[address], run.layouts[address], to_numpy(tensors.pop(address)), part)
                     else:
+                        _leave_empty(arrays[address], run.layouts[address], part)
                         missing[address] += run.stimuli.ids[part]
         warn_of_later(run)
         warn_of_flaws(run)
@@ -195,10 +200,12 @@ def stream(
         Which operations: a glob on addresses, an address, a function of what is known of an operation, or a list
         of these.
     memory
-        Budget for activations: bytes, or text such as "4 GB". As many passes over the stimuli are made as it
-        asks for.
+        Budget: bytes, or text such as "4 GB". As many passes over the stimuli are made as it asks for. It
+        covers what is held at once beyond the process as it was and one plain run of the model on a batch:
+        arrays of a group of operations, what is kept of them while a batch runs, and inputs read ahead. What
+        you keep of a group (an array, a slice of it) while you read the next comes on top.
     batch_size
-        Stimuli at once.
+        Stimuli at once; fewer where the largest operation would not fit the budget otherwise.
     device
         Where to run; the model is moved there.
     reduce
@@ -218,7 +225,7 @@ def stream(
     AddressError
         If a pattern matches nothing that the first batch runs.
     InputError
-        If one operation alone is larger than the budget.
+        If one operation alone, computed one stimulus at a time, is larger than the budget.
     StimulusError
         If a stimulus cannot be read.
 
@@ -232,6 +239,7 @@ def stream(
     """
     require_stimuli(stimuli)
     stimuli.check()
+    budget = parse_bytes(memory)
     run = Run(
         as_model(model),
         stimuli,
@@ -241,43 +249,27 @@ def stream(
         reduce=reduce,
         workers=workers,
         plans_late=None,
+        memory=budget,
     )
-    return StreamedActivations(run, parse_bytes(memory), tuple(run.layouts), progress=progress)
+    fit_batch(run, budget)
+    return StreamedActivations(run, budget, tuple(run.layouts), progress=progress)
 
 
-def _make_groups(run: Run, chosen: tuple[str, ...], memory: int) -> list[list[str]]:
-    """Split operations, in order, into groups that fit the budget beside the batch that is being run."""
-    groups: list[list[str]] = [[]]
-    used = 0
-    for address in chosen:
-        layout = run.layouts[address]
-        per_stimulus = layout.n_features * stored_dtype(layout.dtype).itemsize
-        size = per_stimulus * (len(run.stimuli) + min(run.batch_size, len(run.stimuli)))
-        if size > memory:
-            raise InputError(
-                f"{address!r} alone takes {say_bytes(size)} for {len(run.stimuli)} stimuli and a batch, more than "
-                f"memory={say_bytes(memory)}. Raise memory=, lower batch_size=, or choose other operations (ops=)."
-            )
-        if used + size > memory:
-            groups.append([])
-            used = 0
-        groups[-1].append(address)
-        used += size
-    return [group for group in groups if group]
+def _allocate(layout: Layout, n_stimuli: int) -> np.ndarray[Any, Any]:
+    """Make room for the values of all stimuli; its pages are taken as they are filled."""
+    shape = layout.shape if layout.is_static else (n_stimuli, *layout.shape)
+    return take_pages(shape, stored_dtype(layout.dtype))
 
 
-def _fill(
-    arrays: dict[str, np.ndarray[Any, Any]], run: Run, address: str, values: np.ndarray[Any, Any], part: slice
-) -> None:
-    """Put one batch into its place; what never comes is NaN where the dtype has one."""
-    layout = run.layouts[address]
-    if layout.is_static:
-        arrays.setdefault(address, values)
-        return
-    if address not in arrays:
-        empty = np.nan if values.dtype.kind in "fc" else 0
-        arrays[address] = np.full((len(run.stimuli), *layout.shape), empty, values.dtype)
-    arrays[address][part] = values
+def _fill(array: np.ndarray[Any, Any], layout: Layout, values: np.ndarray[Any, Any], part: slice) -> None:
+    """Put one batch into its place; what is static is the same in all of them."""
+    array[(...,) if layout.is_static else part] = values
+
+
+def _leave_empty(array: np.ndarray[Any, Any], layout: Layout, part: slice) -> None:
+    """Mark stimuli that an operation did not run for: NaN where the dtype has one."""
+    if not layout.is_static:
+        array[part] = np.nan if array.dtype.kind in "fc" else 0
 
 
 def _mask(values: np.ndarray[Any, Any], ids: Sequence[str], missing: Collection[str]) -> np.ndarray[Any, Any]:

@@ -115,7 +115,8 @@ def compare(
     join
         "exact": a stimulus on one side only is an error; "inner": use what source and all regions share.
     memory
-        Budget for the activations of a streamed model, and for one operation's patterns.
+        Budget for the activations of a streamed model (what it covers: `stream`), or, of what is read from a
+        store, for one operation's patterns. RDMs, predictions and tests come on top.
     client
         A dask.distributed.Client: operations of a source of activations are spread over its workers.
     progress

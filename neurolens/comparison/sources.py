@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 from torch import nn
 
-from neurolens.activations import Activations, as_activations, stream
+from neurolens.activations import Activations, StreamedActivations, as_activations, stream
 from neurolens.errors import InputError, list_names
 from neurolens.models.model import Model, as_model
 from neurolens.models.weights import hash_weights
@@ -159,8 +159,10 @@ def read_rdms(
         chosen = ops if opened is source else "**"
         if passes:
             return _read_passes(as_activations(opened, chosen), metric)
+        # what a stream gives is in memory and within the budget: to read it in parts would copy it
+        budget = 3 * opened.memory if isinstance(opened, StreamedActivations) else memory
         options: dict[str, Any] = {
-            "memory": memory,
+            "memory": budget,
             "client": client,
             "progress": progress and opened is source,
         }
@@ -190,28 +192,35 @@ def _refuse_dims(rdms: xr.DataArray) -> None:
 
 def _read_passes(activations: Activations, metric: Metric) -> xr.DataArray:
     """RDM of each pass of each operation, one operation in memory at a time."""
-    parts = []
+    parts: list[xr.DataArray] = []
     for address, array in activations.items():
-        arrays = {address: array}
-        if PASS in array.dims:
-            labels = array[PASS].values.tolist() if PASS in array.coords else range(1, array.sizes[PASS] + 1)
-            arrays = {
-                f"{address}:{label}": array.isel({PASS: i}, drop=True) for i, label in enumerate(labels)
-            }
-        try:
-            part = rdm(arrays, metric=metric)
-        except InputError:
-            if all(STIMULUS in one.dims for one in arrays.values()) and len(activations) == 1:
-                raise
-            continue
-        known = [name.rpartition(":") if PASS in array.dims else (name, "", "1") for name in part[OP].values]
-        coords = {"address": (OP, [address] * len(known)), PASS: (OP, [int(tail) for _, _, tail in known])}
-        parts.append(part.assign_coords(coords))
+        part = _read_passes_of(address, array, metric, is_alone=len(activations) == 1)
+        del array  # a stream makes room for its next group before it is asked for the next array
+        parts += [] if part is None else [part]
     if not parts:
         raise InputError("No operation of the source has an RDM.")
     return xr.concat(
         parts, OP, join="override", combine_attrs="drop_conflicts", coords="minimal", compat="override"
     )
+
+
+def _read_passes_of(
+    address: str, array: xr.DataArray, metric: Metric, *, is_alone: bool
+) -> xr.DataArray | None:
+    """RDMs of the passes of one operation; None where it has none and is not alone."""
+    arrays = {address: array}
+    if PASS in array.dims:
+        labels = array[PASS].values.tolist() if PASS in array.coords else range(1, array.sizes[PASS] + 1)
+        arrays = {f"{address}:{label}": array.isel({PASS: i}, drop=True) for i, label in enumerate(labels)}
+    try:
+        part = rdm(arrays, metric=metric)
+    except InputError:
+        if STIMULUS in array.dims and is_alone:
+            raise
+        return None
+    known = [name.rpartition(":") if PASS in array.dims else (name, "", "1") for name in part[OP].values]
+    coords = {"address": (OP, [address] * len(known)), PASS: (OP, [int(tail) for _, _, tail in known])}
+    return part.assign_coords(coords)
 
 
 def _flatten_passes(rdms: xr.DataArray) -> xr.DataArray:

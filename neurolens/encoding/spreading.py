@@ -79,11 +79,13 @@ class _Source:
         self.attrs: dict[str, dict[str, Any]] = {}
 
     def jobs(self) -> Iterator[Job]:
-        for position, (address, array) in enumerate(self.items.items()):
+        for position, address in enumerate(self.items):
+            array = self.items[address]
             if not self.plans and STIMULUS in array.dims:
                 self.plans = make_plans(self.question, array, name_operation(address))
             self.attrs[address] = {key: array.attrs[key] for key in FROM_ACTIVATIONS if key in array.attrs}
             yield position, address, array
+            del array  # a stream makes room for its next group before it is asked for the next array
 
 
 def score_operations(items: Activations, question: Question, *, progress: bool, client: Any = None) -> Found:
@@ -120,7 +122,9 @@ def score_operations(items: Activations, question: Question, *, progress: bool, 
 
 def _run_here(source: _Source) -> Iterator[tuple[str, OperationScores]]:
     for position, address, array in source.jobs():
-        yield address, score_operation(source.question, source.plans, address, array, position)
+        scores = score_operation(source.question, source.plans, address, array, position)
+        del array
+        yield address, scores
 
 
 def _run_on_workers(source: _Source, client: Any) -> Iterator[tuple[str, OperationScores]]:

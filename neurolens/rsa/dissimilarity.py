@@ -154,8 +154,8 @@ def rdm(
         (array,) = activations.values()
         return _rdm_of_array(prepare_array(array), walk)
     found = _compute_here(activations, walk) if client is None else _compute_on(client, activations, walk)
-    for address, array, matrices in _track(found, len(activations), progress):
-        _record(walk, address, array, matrices)
+    for address, outline, matrices in _track(found, len(activations), progress):
+        _record(walk, address, outline, matrices)
     if walk.template is None:
         reasons = "; ".join(f"{name}: {why}" for name, why in list(walk.skipped.items())[:5])
         raise InputError(f"No operation of the source has an RDM ({reasons or 'it is empty'}).")
@@ -172,7 +172,7 @@ def _rdm_of_array(array: xr.DataArray, walk: _Walk) -> xr.DataArray:
     check_stimuli(array, name)
     matrices = compute_matrices(array, walk.settings, {})
     _warn_undefined({name: matrices}, walk.settings.metric, stacklevel=4)
-    template = _make_template(array, walk.settings.over)
+    template = _outline(array, walk.settings.over)
     attrs = {"address": array.attrs.get("address", name)}
     attrs |= _shared_attrs([array.attrs]) | _describe(walk, matrices.digest)
     dims = _square_dims(template)
@@ -194,11 +194,15 @@ def _open(activations: Activations, walk: _Walk) -> Iterator[tuple[str, xr.DataA
             yield address, array
         else:
             yield address, _follow_template(array, address, walk)
+        del array  # a stream makes room for its next group before it is asked for the next array
 
 
 def _compute_here(activations: Activations, walk: _Walk) -> Iterator[tuple[str, xr.DataArray, Matrices]]:
     for address, array in _open(activations, walk):
-        yield address, array, compute_matrices(array, walk.settings, walk.known)
+        matrices = compute_matrices(array, walk.settings, walk.known)
+        outline = _outline(array, walk.settings.over)
+        del array
+        yield address, outline, matrices
 
 
 def _compute_on(
@@ -208,46 +212,44 @@ def _compute_on(
     room = 2 * max(1, sum(client.nthreads().values()))
     under_way: deque[tuple[str, xr.DataArray, Any]] = deque()
     for address, array in _open(activations, walk):
+        future = client.submit(compute_matrices, array, walk.settings, {}, pure=False)
+        outline = _outline(array, walk.settings.over)
+        del array
         if walk.template is None:  # later operations must follow the first with an RDM: wait for it
-            yield (
-                address,
-                array,
-                client.submit(compute_matrices, array, walk.settings, {}, pure=False).result(),
-            )
+            yield address, outline, future.result()
             continue
-        under_way.append(
-            (address, array, client.submit(compute_matrices, array, walk.settings, {}, pure=False))
-        )
+        under_way.append((address, outline, future))
         if len(under_way) >= room:
-            address, array, future = under_way.popleft()
-            yield address, array, future.result()
-    for address, array, future in under_way:
-        yield address, array, future.result()
+            address, outline, future = under_way.popleft()
+            yield address, outline, future.result()
+    for address, outline, future in under_way:
+        yield address, outline, future.result()
 
 
-def _record(walk: _Walk, address: str, array: xr.DataArray, matrices: Matrices) -> None:
+def _record(walk: _Walk, address: str, outline: xr.DataArray, matrices: Matrices) -> None:
     """Add the RDMs of one operation, or the reason why it has none."""
     if matrices.refusal:
         walk.skipped[address] = matrices.refusal
         return
     if walk.template is None:
-        walk.template = _make_template(array, walk.settings.over)
+        walk.template = outline
     first = walk.first_with.setdefault(matrices.digest, address)
     walk.known.setdefault(matrices.digest, matrices)
     walk.matrices[address] = walk.known[matrices.digest]
-    walk.attrs[address] = dict(array.attrs)
+    walk.attrs[address] = dict(outline.attrs)
     walk.equivalent_to[address] = "" if first == address else first
 
 
-def _make_template(array: xr.DataArray, over: tuple[str, ...]) -> xr.DataArray:
-    """Keep stimuli and kept dims of an array, with their labels and metadata, without a value of it."""
+def _outline(array: xr.DataArray, over: tuple[str, ...]) -> xr.DataArray:
+    """Keep stimuli and kept dims of an array, with their labels, metadata and attrs, without a value of it."""
     dims = (*find_kept_dims(array, over), STIMULUS)
     coords = {
         name: coord.variable
         for name, coord in array.coords.items()
         if coord.dims and {*coord.dims} <= {*dims}
     }
-    return xr.DataArray(np.zeros([array.sizes[dim] for dim in dims], dtype=bool), coords, dims)
+    empty = np.zeros([array.sizes[dim] for dim in dims], dtype=bool)
+    return xr.DataArray(empty, coords, dims, attrs=array.attrs)
 
 
 def _follow_template(array: xr.DataArray, address: str, walk: _Walk) -> xr.DataArray:

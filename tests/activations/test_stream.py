@@ -290,7 +290,7 @@ def test_progress_goes_to_stderr_and_only_when_asked(capsys):
 
 def test_a_budget_too_small_for_one_operation_says_which():
     with pytest.raises(
-        InputError, match=r"'input' alone takes 108 bytes for 5 stimuli .*memory=10 bytes. Raise memory="
+        InputError, match=r"'input' alone takes 96 bytes for 5 stimuli, one .*memory=10 bytes. Raise memory="
     ):
         stream(Loop(), make_stimuli(torch.rand(5, 3)), memory=10, batch_size=4, progress=False)
 
