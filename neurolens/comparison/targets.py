@@ -215,6 +215,7 @@ def _split_neuroids(responses: xr.DataArray, coord: str) -> dict[str, xr.DataArr
 def _compute_rdm(responses: xr.DataArray, metric: Metric) -> xr.DataArray:
     subjects = _split_neuroids(responses, SUBJECT)
     if not subjects:
+        _refuse_empty_neuroids(responses)
         counted = rdm(responses, metric=metric)
         return (
             counted.assign_coords(n_features=responses.sizes[NEUROID]) if metric == "sqeuclidean" else counted
@@ -222,6 +223,23 @@ def _compute_rdm(responses: xr.DataArray, metric: Metric) -> xr.DataArray:
     labels = pd.Index(list(subjects), name=SUBJECT)
     rdms = [_compute_rdm(part.drop_vars(SUBJECT), metric) for part in subjects.values()]
     return xr.concat(rdms, dim=labels, join="exact", combine_attrs="drop_conflicts")
+
+
+def _refuse_empty_neuroids(responses: xr.DataArray) -> None:
+    """Say it where neuroids without any value are why no stimulus has a distance: no stimulus is to blame then."""
+    dims = [dim for dim in responses.dims if dim != NEUROID]
+    if not responses.isel(dict.fromkeys(dims, slice(1))).isnull().any():
+        return  # without reading more than one stimulus of what may be large
+    empty = responses.isnull().all(dims).values
+    if empty.any():
+        known = NEUROID in responses.coords
+        names = responses[NEUROID].values[empty] if known else np.flatnonzero(empty)
+        labels = responses[REGION].astype(str).values.ravel().tolist() if REGION in responses.coords else []
+        where = f" (region {list_names(sorted(set(labels)))})" if labels else ""
+        raise InputError(
+            f"{empty.sum()} of {empty.size} neuroids of brain{where} are NaN for all stimuli: "
+            f"{list_names(names.tolist(), 5)}. Leave them out: responses.dropna('neuroid', how='all')."
+        )
 
 
 def read_responses(brain: object, *, join: Literal["exact", "inner"] = "exact") -> xr.DataArray:
