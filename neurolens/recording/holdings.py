@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 import torch
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 from neurolens.errors import ModelError
 from neurolens.recording.events import Site
@@ -106,7 +106,7 @@ def name_arguments(model: Any, n_arguments: int) -> list[str]:
 
 def refuse_shapeless(name: str, tensor: torch.Tensor) -> None:
     """Raise ModelError for a parameter or buffer of a lazy module that was not called yet."""
-    if isinstance(tensor, UninitializedTensorMixin):
+    if is_lazy(tensor):
         raise ModelError(
             f"{name!r} has no shape yet: a lazy module gets its weights in its first call. Call the model once on "
             "such inputs first."
