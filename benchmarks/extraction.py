@@ -30,6 +30,7 @@ from neurolens.store import create_store
 
 LAYERS = ("maxpool", "layer1", "layer2", "layer3", "layer4")
 BATCH = 32
+ONE_HEAP = {"distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 1}  # as docs/clusters.md says
 PREPARE = transforms.Compose(
     [
         transforms.Resize(256),
@@ -316,10 +317,12 @@ def compare_reading(folder: Path, n_bytes: int, n_runs: int) -> Row:
 
 def compare_dask(images: list[Path], folder: Path, n_runs: int) -> Row:
     """Two workers of one thread each against a serial run of two threads."""
+    import dask
     from distributed import Client, LocalCluster
 
     model = make_model()
     with (
+        dask.config.set(ONE_HEAP),
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):

@@ -7,7 +7,9 @@ before the call.
 
 from __future__ import annotations
 
+import gc
 import json
+import statistics
 import sys
 import tempfile
 import time
@@ -126,12 +128,13 @@ def measure(job: Job, n: int) -> dict[str, float]:
         before = read_peak_memory()
         times: list[float] = []
         peak = before
-        while not times or (sum(times) < ENOUGH and len(times) < 9):
+        while len(times) < 3 or (sum(times) < ENOUGH and len(times) < 9):
+            gc.collect()
             start = time.process_time()
             call()
             times.append(time.process_time() - start)
             peak = peak if len(times) > 1 else read_peak_memory()
-    return {"seconds": sorted(times)[len(times) // 2], "memory": peak - before}
+    return {"seconds": statistics.median(times), "memory": peak - before}
 
 
 def fit_exponent(sizes: tuple[int, ...], costs: list[float]) -> float:

@@ -1,6 +1,6 @@
 """What tracing costs: per operation, per model, in memory; forward hooks and TorchLens beside it.
 
-`python -m benchmarks.tracing` measures everything (about 15 minutes on 2 cores).
+`python -m benchmarks.tracing` measures everything (about 9 minutes on 2 cores).
 """
 
 from __future__ import annotations
@@ -254,11 +254,13 @@ def _measure_model(name: str, batch_size: int) -> dict[str, float]:
                 "keep": lambda: nl.trace(model, x),
                 "hooks": lambda: _hook_every_leaf(model, x),
             },
-            n_runs=max(3, n_runs // 2),
+            n_runs=max(2, n_runs // 2),
         )
         with keep_freed_memory():
             reused = interleave(
-                {"plain": lambda: model(x), "keep": lambda: nl.trace(model, x)}, n_runs=n_runs, n_warmup=2
+                {"plain": lambda: model(x), "keep": lambda: nl.trace(model, x)},
+                n_runs=n_runs,
+                n_warmup=1 if plain > 1 else 2,
             )
         lens = _time_torchlens(model, x)
     return {

@@ -28,6 +28,7 @@ from neurolens.errors import InputError, NeurolensWarning, StimulusError, check_
 from neurolens.models import Model, as_model
 from neurolens.stimuli import Stimuli
 from neurolens.store import Compression, StoreWriter, create_store, read_late
+from neurolens.store.layout import locate_store
 
 Unreadable = Literal["raise", "skip"]
 
@@ -143,7 +144,7 @@ def extract(
             late=late,
             keep_first=True,
         )
-        budget = _check_budget(run, Path(store), cast)
+        budget = _check_budget(run, locate_store(store), cast)
         head = _make_head(run, stimuli, dtype, skipped)
         with create_store(
             store,

@@ -13,7 +13,7 @@ from neurolens.encoding import PLS, Ridge, bootstrap_stimuli, encode, permute_re
 from neurolens.encoding.summaries import summarize_regions
 from neurolens.schema import REGION, SUBJECT
 
-__all__ = ["predict_rdms", "score_encodings"]
+__all__ = ["choose_options", "predict_rdms", "score_encodings"]
 
 MODELS = {"ridge": Ridge, "pls": PLS, "ersa": Ridge}
 
@@ -21,9 +21,7 @@ MODELS = {"ridge": Ridge, "pls": PLS, "ersa": Ridge}
 def _encode(
     source: Any, responses: xr.DataArray, plan: Plan, *, predictions: bool = True, **given: Any
 ) -> xr.Dataset:
-    names = ("model", "cv", "groups", "ceiling", "score")
-    options = {name: plan.options[name] for name in names if name in plan.options}
-    options.setdefault("model", MODELS[plan.method]())
+    options = choose_options(plan, "model", "cv", "groups", "ceiling", "score")
     return encode(
         source,
         responses,
@@ -33,6 +31,12 @@ def _encode(
         client=plan.client,
         **({"join": plan.join} | options | given),
     )
+
+
+def choose_options(plan: Plan, *names: str) -> dict[str, Any]:
+    """Return those of the given options that have these names, and a model in any case."""
+    options = {name: plan.options[name] for name in names if name in plan.options}
+    return {"model": MODELS[plan.method]()} | options
 
 
 def predict_rdms(source: Any, responses: xr.DataArray, plan: Plan) -> xr.DataArray:

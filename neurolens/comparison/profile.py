@@ -16,6 +16,7 @@ from neurolens.comparison.assembly import assemble, label_models, stack_twins
 from neurolens.comparison.encodings import predict_rdms, score_encodings
 from neurolens.comparison.grams import score_grams
 from neurolens.comparison.plan import Plan, freeze_ops, split_control
+from neurolens.comparison.predictions import test_scores
 from neurolens.comparison.rdms import find_incomplete, score_rdms
 from neurolens.comparison.sources import list_models, make_twins, open_source, read_rdms
 from neurolens.comparison.targets import read_responses, read_targets, split_times
@@ -54,12 +55,15 @@ def compare(
 ) -> xr.Dataset:
     """Score every operation of a model against brain data: a Profile.
 
-    Every number is what the direct call gives: `rsa.infer` for "rsa" and "ersa", `rsa.compare_representations`
-    for "cka", "procrustes" and "cca", `encode` with `permute_responses` and `bootstrap_stimuli` for "ridge" and
-    "pls". Where there are subjects, the score of an RDM or of patterns is the mean over subjects, which is what
-    the noise ceiling bounds; of an encoding model it is the median over the neuroids of all subjects. p is
-    one-sided, p = (1 + #{null >= observed}) / (1 + N); one permutation of stimuli acts on all operations,
-    subjects and regions together; of up to 7 stimuli all permutations are listed.
+    Every number is what the direct call gives: `rsa.infer` for "rsa" and "ersa" (but its p),
+    `rsa.compare_representations` for "cka", "procrustes" and "cca", `encode` with `permute_responses` and
+    `bootstrap_stimuli` for "ridge" and "pls". Where there are subjects, the score of an RDM or of patterns is the
+    mean over subjects, which is what the noise ceiling bounds; of an encoding model it is the median over the
+    neuroids of all subjects. p is one-sided, p = (1 + #{null >= observed}) / (1 + N); one permutation of stimuli
+    acts on all operations, subjects and regions together; of up to 7 stimuli all permutations are listed, but for
+    encoding models. For "ersa" responses are permuted before the models are fitted, as in
+    `encoding.permute_with_refits`: exact, at the cost of up to `n_permutations` fits of each operation, less
+    where `Ridge` shares decompositions over permutations; the source is read a second time.
 
     Parameters
     ----------
@@ -75,8 +79,7 @@ def compare(
         different stimuli, join="inner" takes those that all of them saw). Sessions of a subject are averaged.
     method
         "rsa"; "cka" (debiased), "procrustes", "cca"; "ridge", "pls" (encoding models, Pearson r); "ersa" (RSA of
-        the predictions of a ridge, over pairs of stimuli of one test fold; its p is somewhat too small, see
-        docs/calibration_comparison.md). All but "rsa" need responses.
+        the predictions of a ridge, over pairs of stimuli of one test fold). All but "rsa" need responses.
     metric
         The distance between patterns, on both sides; what comes as an RDM is taken as it is.
     similarity
@@ -89,7 +92,7 @@ def compare(
     options
         Of the call that scores. "rsa": resample, confidence. "cka", "procrustes", "cca": n_components,
         bandwidth. "ridge", "pls": model, cv, groups, ceiling, score, confidence. "ersa": model, cv, groups,
-        resample, confidence.
+        resample, confidence. Permutations move whole groups, each to the place of one of its size.
     control
         "untrained": also score `n_seeds` twins of a source (model, stimuli) with weights drawn anew. RDMs
         ([any one dim,] stimulus, stimulus_b): what they explain is removed ("rsa"). Or a tuple of both.
@@ -120,7 +123,7 @@ def compare(
     client
         A dask.distributed.Client: operations of a source of activations are spread over its workers.
     progress
-        Whether to show a progress bar on stderr while activations are read.
+        Whether to show a progress bar on stderr while activations are read and models are fitted again.
 
     Returns
     -------
@@ -256,16 +259,23 @@ def _score_by_predictions(source: object, brain: object, plan: Plan) -> xr.Datas
     first: xr.DataArray | None = None
     # two folds train on each other's responses: pairs across them are alike without any relation
     kept = {name: value for name, value in plan.options.items() if name in ("resample", "confidence")}
-    within_folds = replace(plan, method="rsa", within="test_fold", options=kept)
+    within_folds = replace(plan, method="rsa", within="test_fold", options=kept, n_permutations=0)
     for time, part in split_times(responses).items():
-        predicted = predict_rdms(_choose(opened, plan), part, plan)
+        chosen = _choose(opened, plan)
+        predicted = predict_rdms(chosen, part, plan)
+        whole, scored = {}, {}
         for region in predicted[REGION].values.tolist():
             rdms = predicted.sel({REGION: region}, drop=True)
-            target = split_times(regions[region])[time]
-            rdms, target = join_stimuli(rdms, target, join="inner", names=("predictions", region or "brain"))
-            found[region, time] = score_rdms(rdms, target, within_folds)
+            whole[region] = split_times(regions[region])[time]
+            rdms, target = join_stimuli(
+                rdms, whole[region], join="inner", names=("predictions", region or "brain")
+            )
+            scored[region] = score_rdms(rdms, target, within_folds).assign_attrs(p_of="none")
             targets[region, time] = target
             first = rdms if first is None else first
+        if plan.n_permutations:
+            scored = test_scores(chosen, part, scored, whole, plan)
+        found |= {(region, time): one for region, one in scored.items()}
     assert first is not None
     return assemble(
         found, targets, first, _describe(first.attrs, targets, {"predictions": hash_array(first)}, plan)
@@ -273,8 +283,10 @@ def _score_by_predictions(source: object, brain: object, plan: Plan) -> xr.Datas
 
 
 def _choose(source: object, plan: Plan) -> object:
-    """Keep the chosen operations; a stream was opened with them alone."""
-    if isinstance(source, xr.DataArray | StreamedActivations) or plan.ops == "**":
+    """Keep the chosen operations; a stream was opened with them alone, and a lone array is one operation."""
+    if isinstance(source, xr.DataArray):
+        return {str(source.attrs.get("address", source.name or "source")): source}
+    if isinstance(source, StreamedActivations) or plan.ops == "**":
         return source
     return as_activations(source, plan.ops)
 

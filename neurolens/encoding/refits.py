@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,19 +21,20 @@ from neurolens.encoding.evaluation import ask, label_scores
 from neurolens.encoding.features import CHUNK_BYTES
 from neurolens.encoding.linear import Linear
 from neurolens.encoding.nulls import Counted, check_count, correct_tests, count_exceedances
-from neurolens.encoding.operations import Question, score_operation
+from neurolens.encoding.operations import OperationScores, Question, score_operation
 from neurolens.encoding.plans import Plan
 from neurolens.encoding.ridge import Ridge
-from neurolens.encoding.spreading import Found, score_operations, show_progress
+from neurolens.encoding.spreading import Found, score_operations, show_progress, walk_operations
 from neurolens.errors import InputError, check_choice, list_names
 from neurolens.numerics.corrections import CORRECTIONS, Correction
 from neurolens.numerics.heldout import draw_orders
 from neurolens.schema import OP, provenance
 
-__all__ = ["permute_with_refits"]
+__all__ = ["permute_predictions", "permute_with_refits"]
 
 Table = NDArray[np.float64]
 Orders = NDArray[np.intp]
+Statistic = Callable[[Plan, Orders, Table], Table]
 
 INDEPENDENT = (Ridge, Linear, BandedRidge)  # models that fit each neuroid as if there were no other
 BATCH_ELEMENTS = 2**24  # responses (stimuli x neuroids) of the permutations that are fitted together
@@ -120,9 +122,7 @@ def permute_with_refits(
     if progress:
         _state_cost(time.perf_counter() - started, n_permutations, len(found.scores))
     cells = Cells(label_scores(found, question)["score"], by)
-    orders = [
-        draw_orders(np.zeros(len(p.ids)), p.task.groups, n_permutations, seed=seed) for p in found.plans
-    ]
+    orders = [_draw_orders(plan, n_permutations, seed) for plan in found.plans]
     tests = []
     kept = ((address, array) for address, array in items.items() if address in found.scores)
     for address, array in show_progress(kept, len(found.scores), "Refitting", progress):
@@ -131,6 +131,95 @@ def permute_with_refits(
     attrs = _describe(question, n_permutations, by, inputs | {"source": found.digest})
     labelled = cells.label({"score": score, "p": p, "p_corrected": p_corrected}, attrs, correction)
     return labelled.isel({OP: 0}, drop=True) if isinstance(source, xr.DataArray) else labelled
+
+
+def permute_predictions(
+    source: Any,
+    responses: xr.DataArray,
+    statistic: Statistic,
+    *,
+    ops: Sequence[str],
+    n_permutations: int,
+    seed: int = 0,
+    progress: bool = True,
+    client: Any = None,
+    **options: Any,
+) -> Table:
+    """Find what chance makes of any statistic of held-out predictions, by fits to permuted responses.
+
+    Parameters
+    ----------
+    source
+        As `encode` takes it; each operation is read once, and held while all permutations run.
+    responses
+        DataArray ([repetition,] stimulus, neuroid), without a dim `subject`.
+    statistic
+        Function of the Plan; orders of its stimuli, array, shape (n_some, n_stimuli); and the predictions of the
+        responses in each of these orders, shape (n_some, n_stimuli, n_usable), NaN for stimuli that no fold tests.
+        It returns an array, shape (n_some, n_cells). Workers take it if it can be pickled.
+    ops
+        The operations, all of which can predict.
+    n_permutations, seed
+        As `permute_with_refits` takes them: one permutation acts on all operations and neuroids.
+    progress, client
+        As `encode` takes them.
+    **options
+        Other options of `encode`: model, cv, groups, join.
+
+    Returns
+    -------
+    array, shape (n_permutations, n_ops, n_cells), float64
+
+    Raises
+    ------
+    InputError
+        As `permute_with_refits`.
+    """
+    check_count(n_permutations, "n_permutations")
+    question, _ = ask(responses, seed=seed, predictions=True, **options)
+    work = partial(_score_predictions, statistic=statistic, n_permutations=n_permutations, seed=seed)
+    items = as_activations(source)
+    found = walk_operations(items, ops, question, work, label="Refitting", progress=progress, client=client)
+    return np.stack([null for _, null in found], axis=1)
+
+
+def _score_predictions(
+    question: Question,
+    plans: Sequence[Plan],
+    address: str,
+    array: xr.DataArray,
+    position: int,
+    *,
+    statistic: Statistic,
+    n_permutations: int,
+    seed: int,
+) -> Table:
+    """Compute a statistic of the predictions of one operation under all permutations."""
+    (plan,) = plans
+    orders = _draw_orders(plan, n_permutations, seed)
+    scores = []
+    for batch, found in _refit(question, plans, [orders], address, _hold(array)):
+        assert found.predictions is not None
+        copies = found.predictions[0].reshape(len(plan.ids), -1, int(plan.usable.sum()))
+        scores.append(statistic(plan, orders[batch], copies.swapaxes(0, 1)))
+    return np.concatenate(scores)
+
+
+def _draw_orders(plan: Plan, n_permutations: int, seed: int) -> Orders:
+    """Draw orders of all stimuli, whole groups changing place with others of their size."""
+    try:
+        return draw_orders(np.zeros(len(plan.ids)), plan.task.groups, n_permutations, seed=seed)
+    except InputError:
+        raise InputError(
+            f"No permutation is possible: {np.unique(plan.task.groups).size} groups of stimuli move as wholes, and no "
+            "two are of one size. Where stimuli of a group are exchangeable, give folds that are no groups: a "
+            "number, or a splitter of scikit-learn."
+        ) from None
+
+
+def _hold(array: xr.DataArray) -> xr.DataArray:
+    """Read an operation that fits into memory; a larger one is read again for every batch of permutations."""
+    return array.compute() if array.nbytes <= CHUNK_BYTES else array
 
 
 def _test_operation(
@@ -142,8 +231,8 @@ def _test_operation(
     array: xr.DataArray,
 ) -> Counted:
     """Compare the scores of one operation with those of all permutations."""
-    held = array.compute() if array.nbytes <= CHUNK_BYTES else array
-    null = np.concatenate(list(_refit(question, found.plans, orders, address, held)))
+    refits = _refit(question, found.plans, orders, address, _hold(array))
+    null = np.concatenate([_average_refits(one, found.plans, batch) for batch, one in refits])
     observed = _average_folds(found.scores[address].score)
     pieces = ((cells.reduce(observed[c]), cells.reduce(null[:, c])) for c in cells.pieces())
     return count_exceedances(pieces, keep=cells.by is not None)
@@ -151,19 +240,25 @@ def _test_operation(
 
 def _refit(
     question: Question, plans: Sequence[Plan], orders: Sequence[Orders], address: str, array: xr.DataArray
-) -> Iterator[Table]:
-    """Yield scores (permutation, neuroid), averaged over folds, of some permutations at a time."""
+) -> Iterator[tuple[slice, OperationScores]]:
+    """Fit some permutations at a time; yield which, and what was found of their copies of the neuroids."""
     n_permutations = len(orders[0])
     widest = max(plan.task.targets.size for plan in plans)
     size = max(1, BATCH_ELEMENTS // widest) if isinstance(question.model, INDEPENDENT) else 1
     for start in range(0, n_permutations, size):
         batch = slice(start, min(start + size, n_permutations))
         permuted = tuple(_permute_plan(plan, own[batch]) for plan, own in zip(plans, orders, strict=True))
-        scores = _average_folds(score_operation(question, permuted, address, array, 0).score)
-        parts = np.split(scores, np.cumsum([plan.usable.size for plan in permuted])[:-1])
-        yield np.concatenate(
-            [_spread(part, plan, batch.stop - start) for part, plan in zip(parts, plans, strict=True)], axis=1
-        )
+        yield batch, score_operation(question, permuted, address, array, 0)
+
+
+def _average_refits(found: OperationScores, plans: Sequence[Plan], batch: slice) -> Table:
+    """Average over folds: scores (permutation, neuroid)."""
+    n_permutations = batch.stop - batch.start
+    ends = np.cumsum([n_permutations * plan.usable.sum() for plan in plans])[:-1]
+    parts = np.split(_average_folds(found.score), ends)
+    return np.concatenate(
+        [_spread(part, plan, n_permutations) for part, plan in zip(parts, plans, strict=True)], axis=1
+    )
 
 
 def _permute_plan(plan: Plan, orders: Orders) -> Plan:

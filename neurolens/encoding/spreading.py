@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,12 +28,13 @@ from neurolens.encoding.plans import Plan
 from neurolens.errors import InputError
 from neurolens.schema import STIMULUS
 
-__all__ = ["Found", "score_operations", "show_progress"]
+__all__ = ["Found", "score_operations", "show_progress", "walk_operations"]
 
 FROM_ACTIVATIONS = ("model", "weights", "preprocessing")
 PER_WORKER = 2  # operations sent to a worker ahead of time, which bounds the memory they take
 
 Job = tuple[int, str, xr.DataArray]
+Work = Callable[[Question, tuple[Plan, ...], str, xr.DataArray, int], Any]
 
 
 @dataclass(frozen=True)
@@ -72,14 +74,15 @@ class Found:
 class _Source:
     """A source that is read once: plans are made, and attrs kept, when their operation comes by."""
 
-    def __init__(self, items: Activations, question: Question) -> None:
+    def __init__(self, items: Activations, addresses: Sequence[str], question: Question) -> None:
         self.items = items
+        self.addresses = addresses
         self.question = question
         self.plans: tuple[Plan, ...] = ()
         self.attrs: dict[str, dict[str, Any]] = {}
 
     def jobs(self) -> Iterator[Job]:
-        for position, address in enumerate(self.items):
+        for position, address in enumerate(self.addresses):
             array = self.items[address]
             if not self.plans and STIMULUS in array.dims:
                 self.plans = make_plans(self.question, array, name_operation(address))
@@ -111,23 +114,58 @@ def score_operations(items: Activations, question: Question, *, progress: bool, 
     InputError
         If `client` is no such client; else as `encode`.
     """
-    source = _Source(items, question)
-    done = _run_here(source) if client is None else _run_on_workers(source, client)
-    found = dict(show_progress(done, len(items), "Encoding", progress))
+    source = _Source(items, list(items), question)
+    found = dict(show_progress(_run(source, score_operation, client), len(items), "Encoding", progress))
     scores = {address: one for address, one in found.items() if not one.skipped}
     skipped = {address: one.skipped for address, one in found.items() if one.skipped}
     first = next(iter(scores), None)
     return Found(source.plans, scores, skipped, {} if first is None else source.attrs[first])
 
 
-def _run_here(source: _Source) -> Iterator[tuple[str, OperationScores]]:
+def walk_operations(
+    items: Activations,
+    addresses: Sequence[str],
+    question: Question,
+    work: Work,
+    *,
+    label: str,
+    progress: bool,
+    client: Any = None,
+) -> Iterable[tuple[str, Any]]:
+    """Do other work on some operations of a source, one at a time or spread over workers as scores are.
+
+    Parameters
+    ----------
+    items, question, progress, client
+        As `score_operations` takes them.
+    addresses
+        The operations; the others are not read.
+    work
+        Function of the question, the plans, address, array and position of an operation, as `score_operation` is.
+    label
+        Of the progress bar.
+
+    Returns
+    -------
+    iterable of (str, Any)
+        Address and what `work` returned, in the order of `addresses`.
+    """
+    done = _run(_Source(items, addresses, question), work, client)
+    return show_progress(done, len(addresses), label, progress)
+
+
+def _run(source: _Source, work: Work, client: Any) -> Iterator[tuple[str, Any]]:
+    return _run_here(source, work) if client is None else _run_on_workers(source, work, client)
+
+
+def _run_here(source: _Source, work: Work) -> Iterator[tuple[str, Any]]:
     for position, address, array in source.jobs():
-        scores = score_operation(source.question, source.plans, address, array, position)
+        found = work(source.question, source.plans, address, array, position)
         del array
-        yield address, scores
+        yield address, found
 
 
-def _run_on_workers(source: _Source, client: Any) -> Iterator[tuple[str, OperationScores]]:
+def _run_on_workers(source: _Source, work: Work, client: Any) -> Iterator[tuple[str, Any]]:
     """Keep every worker busy, with no more operations on their way than that takes."""
     if not (hasattr(client, "submit") and hasattr(client, "scatter")):
         raise InputError(f"client={client!r} is no dask.distributed Client; make one: Client(n_workers=4).")
@@ -136,11 +174,11 @@ def _run_on_workers(source: _Source, client: Any) -> Iterator[tuple[str, Operati
     waiting: deque[tuple[str, Any]] = deque()
     for position, address, array in source.jobs():
         if not shared and source.plans:
-            shared = client.scatter([source.question, source.plans], broadcast=True, hash=False)
+            shared = client.scatter([work, source.question, source.plans], broadcast=True, hash=False)
         sent = array if _is_lazy(array) else client.scatter(array, hash=False)
-        arguments = shared or [source.question, source.plans]
+        arguments = shared or [work, source.question, source.plans]
         waiting.append(
-            (address, client.submit(score_operation, *arguments, address, sent, position, pure=False))
+            (address, client.submit(operator.call, *arguments, address, sent, position, pure=False))
         )
         if len(waiting) >= limit:
             yield _collect(waiting)
@@ -148,7 +186,7 @@ def _run_on_workers(source: _Source, client: Any) -> Iterator[tuple[str, Operati
         yield _collect(waiting)
 
 
-def _collect(waiting: deque[tuple[str, Any]]) -> tuple[str, OperationScores]:
+def _collect(waiting: deque[tuple[str, Any]]) -> tuple[str, Any]:
     address, future = waiting.popleft()
     return address, future.result()
 

@@ -174,7 +174,7 @@ def compute_permutation_test(
     stacked = np.concatenate([np.asarray(reference, dtype=np.float64) for reference in references])
     cells = _embed_cells(np.asarray(models, dtype=np.float64), stacked, control, method, pairs, groups)
     if method not in KINDS:
-        _check_work(method, len(cells.left) * len(stacked) * len(permutations))
+        check_work(method, len(cells.left) * len(stacked) * len(permutations))
     elif not len(cells.basis):  # the mean over subjects of inner products is the inner product with the mean
         cells, sizes = _average_subjects(cells, sizes), [1] * len(sizes)
     return _count_exceeding(cells, sizes, method, permutations)
@@ -255,7 +255,48 @@ def _average_subjects(cells: _Cells, sizes: Sequence[int]) -> _Cells:
     return _Cells(cells.rows, cells.columns, cells.classes, cells.left, right, cells.basis)
 
 
-def _check_work(method: str, n_comparisons: int) -> None:
+def compare_each(left: Array, right: Array, method: Similarity, pairs: Pairs) -> Array:
+    """Compare each vector with those of its own row: what is left to do where both sides change together.
+
+    Parameters
+    ----------
+    left
+        array, shape (n, n_pairs); no NaN.
+    right
+        array, shape (n, n_vectors, n_pairs); no NaN.
+    method
+        The measure.
+    pairs
+        Which pairs of stimuli the columns are.
+
+    Returns
+    -------
+    ndarray
+        shape (n, n_vectors), float64; NaN where a vector has no similarity.
+    """
+    left, flat = left.astype(np.float64), right.reshape(-1, right.shape[-1]).astype(np.float64)
+    measure = MEASURES[method]
+    if not measure.linear:
+        rows = zip(measure.embed(left), measure.embed(flat).reshape(right.shape), strict=True)
+        return np.concatenate([measure.compare(one[None], others) for one, others in rows])
+    kind = KINDS[method]
+    if not kind.whitened:
+        embedded = measure.embed(flat).reshape(right.shape)
+        return np.asarray(np.einsum("np,nkp->nk", measure.embed(left), embedded, optimize=True))
+    sample = draw_sample(np.ones(pairs.n_stimuli), pairs, kind)
+    one, others = (
+        embed(prepare_vectors(side, pairs, kind), sample, kind).normalize() for side in (left, flat)
+    )
+    products = (
+        np.einsum("np,nkp->nk", mine, theirs.reshape(*right.shape[:2], -1), optimize=True)
+        for mine, theirs in ((one.values, others.values), (one.loads, others.loads))
+    )
+    values, loads = products
+    return np.asarray(values - loads)
+
+
+def check_work(method: str, n_comparisons: int) -> None:
+    """Raise InputError where a measure without a matrix product would take too long."""
     if n_comparisons > MAX_TAU_COMPARISONS:
         raise InputError(
             f"A permutation test with {method!r} needs {n_comparisons:,} comparisons one by one; at most "
