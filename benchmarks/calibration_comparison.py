@@ -166,10 +166,9 @@ NOTE = (
     "on the scores of the other folds, whose models were trained on the test stimuli, its held-out score was .03 here",
     "where it should be 0.",
     "",
-    "`ersa` finds the operation less often than is asked: what a ridge predicts is a mixture of the operation's units,",
-    "so that RDMs of the predictions of neighbouring operations are alike. Its p is that of responses permuted before",
-    "the models are fitted. Permuting its finished RDMs within test folds gave a family-wise error of .079 in 2000",
-    "runs of these worlds: the folds train on each other's responses, which such a permutation does not repeat.",
+    "`ersa` finds the operation less often than is asked. Its p is that of responses permuted before the models are",
+    "fitted. Permuting its finished RDMs within test folds gave a family-wise error of .079 in 2000 runs of these",
+    "worlds: the folds train on each other's responses, which such a permutation does not repeat.",
     "",
     "Fewer null runs than 2000 mean that the command was stopped before its end: it goes on where it was.",
 )

@@ -91,7 +91,7 @@ def test_an_exhaustive_streamed_profile_needs_no_more_than_a_plain_run_and_its_b
     assert extra < 1.1 * budget * 1e6
 
 
-@pytest.mark.parametrize("method", ["rsa", "ridge"])
+@pytest.mark.parametrize("method", ["rsa", "ridge", "ersa"])
 def test_no_array_is_held_while_the_next_group_of_a_stream_is_computed(monkeypatch, method):
     rng = np.random.default_rng(0)
     stimuli = nl.Stimuli.from_array(rng.random((24, 50)).astype("float32"), ids=[str(i) for i in range(24)])
@@ -110,7 +110,7 @@ def test_no_array_is_held_while_the_next_group_of_a_stream_is_computed(monkeypat
         return arrays
 
     monkeypatch.setattr(StreamedActivations, "_compute", spy)
-    options = {"model": nl.Ridge(alphas=1.0), "cv": 3} if method == "ridge" else {}
+    options = {} if method == "rsa" else {"model": nl.Ridge(alphas=1.0), "cv": 3}
     given = {"method": method, "options": options, "n_permutations": 9, "n_splits": 0, "progress": False}
     nl.compare((model, stimuli), responses, memory="40 kB", **given)
     assert len(held) > 3

@@ -9,13 +9,25 @@ from scipy.spatial.distance import pdist, squareform
 
 from neurolens.errors import InputError
 from neurolens.numerics.embedding import KINDS, compute_inner, draw_sample, embed, list_pairs, prepare_vectors
-from neurolens.numerics.permutation import compute_permutation_test, draw_permutations
+from neurolens.numerics.permutation import compare_each, compute_permutation_test, draw_permutations
 from neurolens.numerics.similarity import MEASURES, compute_similarity
 
 
 def draw_vectors(n_vectors, n_stimuli, seed, n_features=8):
     rng = np.random.default_rng(seed)
     return np.stack([pdist(rng.standard_normal((n_stimuli, n_features))) for _ in range(n_vectors)])
+
+
+@pytest.mark.parametrize("method", MEASURES)
+def test_each_row_is_compared_with_its_own_vectors_alone(method):
+    left, right = draw_vectors(3, 7, 0), draw_vectors(6, 7, 1).reshape(3, 2, -1)
+    kept = np.arange(21) % 4 > 0  # pairs that lie within test folds, say
+    want = [
+        compute_similarity(one[kept], others[:, kept], method, kept=kept)[0]
+        for one, others in zip(left, right, strict=True)
+    ]
+    found = compare_each(left[:, kept], right[..., kept], method, list_pairs(7, kept))
+    np.testing.assert_allclose(found, want, atol=1e-12)
 
 
 @pytest.mark.parametrize("method", MEASURES)
