@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from neurolens.recording.events import Event, Recording
+from neurolens.recording.garbage import collected_rarely
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Graph:
         return self.above[index] / max(max(self.above, default=0), 1)
 
 
+@collected_rarely()
 def build_graph(recording: Recording) -> Graph:
     """Derive the data flow. A write is a parent of whatever reads that memory later, by any view."""
     events = recording.events

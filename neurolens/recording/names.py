@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from neurolens.recording.events import Event, Recording, Scope, Value, labelled_leaves
+from neurolens.recording.garbage import collected_rarely
 from neurolens.recording.passes import Key, as_operation, find_keys
 
 INPUT, OUTPUT = "input", "output"
@@ -52,6 +53,7 @@ class Names:
     aliases: dict[str, str] | None = None  # fx node name -> address; None until one is asked for
 
 
+@collected_rarely()
 def assign_names(recording: Recording) -> Names:
     """Derive the addresses of everything in a recording."""
     keys = find_keys(recording)

@@ -7,7 +7,6 @@ are not recorded the replaced functions do what they always do.
 from __future__ import annotations
 
 import functools
-import gc
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from neurolens.recording import compat
+from neurolens.recording.garbage import collected_rarely
 
 if TYPE_CHECKING:
     from neurolens.recording.recorder import Recorder
@@ -29,7 +29,6 @@ _local = threading.local()
 _plain_start: Callable[..., Any] = threading.Thread.start
 _plain_script: Callable[..., Any] = torch.ScriptFunction.__call__
 _plain_set: Callable[..., Any] = torch.Tensor.set_
-_thresholds = gc.get_threshold()
 
 # Modules are called through one function of torch. Its code is exchanged, not the attribute of the class: a class that
 # changes makes Python forget what it knew of it and of all that inherit from it, which costs each trace a millisecond.
@@ -65,7 +64,8 @@ def watch_calls(recorder: Recorder) -> Iterator[None]:
         _watchers += 1
     _local.recorder = recorder
     try:
-        yield
+        with collected_rarely():  # what is recorded lives
+            yield
     finally:
         _local.recorder = None
         with _lock:
@@ -75,14 +75,12 @@ def watch_calls(recorder: Recorder) -> Iterator[None]:
 
 
 def _replace() -> None:
-    global _plain_start, _thresholds
-    _plain_start, _thresholds = threading.Thread.start, gc.get_threshold()
+    global _plain_start
+    _plain_start = threading.Thread.start
     _module_call.__code__ = _watching_code
     torch.ScriptFunction.__call__ = _watched_script  # type: ignore[method-assign]
     torch.Tensor.set_ = _watched_set  # type: ignore[method-assign,assignment]
     threading.Thread.start = _watched_start  # type: ignore[method-assign]
-    if _thresholds[0]:  # what is recorded lives: looking through it for garbage is in vain
-        gc.set_threshold(max(_thresholds[0], 100_000), *_thresholds[1:])
 
 
 def _put_back() -> None:
@@ -90,7 +88,6 @@ def _put_back() -> None:
     torch.ScriptFunction.__call__ = _plain_script  # type: ignore[method-assign]
     del torch.Tensor.set_  # it is inherited
     threading.Thread.start = _plain_start  # type: ignore[method-assign]
-    gc.set_threshold(*_thresholds)
 
 
 def _watched_call(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
