@@ -21,7 +21,7 @@ from neurolens.numerics.permutation import BLOCK_BYTES, check_work, compare_each
 from neurolens.numerics.similarity import Similarity
 from neurolens.schema import OP, REGION, STIMULUS, STIMULUS_B, SUBJECT
 
-__all__ = ["draw_null", "test_scores"]
+__all__ = ["compute_p", "draw_null"]
 
 Table = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -73,12 +73,13 @@ class PredictedSimilarity:
             known = ~np.isnan(made).any(axis=1)
             places = orders[block][known][:, tested]
             permuted = measured[:, places[:, pairs.rows], places[:, pairs.columns]].swapaxes(0, 1)
-            similarity = compare_each(made[known], permuted, self.similarity, pairs)
-            scores[start + np.flatnonzero(known)] = similarity.mean(axis=1)
+            if known.any():
+                similarity = compare_each(made[known], permuted, self.similarity, pairs)
+                scores[start + np.flatnonzero(known)] = similarity.mean(axis=1)
         return scores
 
 
-def test_scores(
+def compute_p(
     source: object,
     responses: xr.DataArray,
     found: Mapping[str, xr.Dataset],

@@ -16,7 +16,7 @@ from neurolens.comparison.assembly import assemble, label_models, stack_twins
 from neurolens.comparison.encodings import predict_rdms, score_encodings
 from neurolens.comparison.grams import score_grams
 from neurolens.comparison.plan import Plan, freeze_ops, split_control
-from neurolens.comparison.predictions import test_scores
+from neurolens.comparison.predictions import compute_p
 from neurolens.comparison.rdms import find_incomplete, score_rdms
 from neurolens.comparison.sources import list_models, make_twins, open_source, read_rdms
 from neurolens.comparison.targets import read_responses, read_targets, split_times
@@ -274,7 +274,7 @@ def _score_by_predictions(source: object, brain: object, plan: Plan) -> xr.Datas
             targets[region, time] = target
             first = rdms if first is None else first
         if plan.n_permutations:
-            scored = test_scores(chosen, part, scored, whole, plan)
+            scored = compute_p(chosen, part, scored, whole, plan)
         found |= {(region, time): one for region, one in scored.items()}
     assert first is not None
     return assemble(

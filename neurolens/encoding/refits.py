@@ -150,7 +150,8 @@ def permute_predictions(
     Parameters
     ----------
     source
-        As `encode` takes it; each operation is read once, and held while all permutations run.
+        As `encode` takes it; each operation is read once, and held while all permutations run, unless it is too
+        large for memory.
     responses
         DataArray ([repetition,] stimulus, neuroid), without a dim `subject`.
     statistic

@@ -10,6 +10,8 @@ from torch import nn
 import neurolens as nl
 from neurolens.activations import StreamedActivations
 from neurolens.comparison import predictions
+from neurolens.encoding.fits import Task
+from neurolens.encoding.plans import Plan
 from neurolens.errors import InputError
 from neurolens.numerics.heldout import draw_orders
 
@@ -174,3 +176,25 @@ def test_the_operation_that_made_a_region_is_found(network, regions):
     found = profile.p_corrected <= 0.05
     assert found.sel(region="V1").values.tolist() == [True, False, False]
     assert found.sel(region="IT").values.tolist() == [False, False, True]
+
+
+def test_a_permutation_without_a_score_counts_against_the_operation(network, brain, monkeypatch):
+    null = np.full((9, 3, 2), -1.0)
+    null[4, 0, 1] = np.nan
+    monkeypatch.setattr(predictions, "draw_null", lambda *_: null)
+    options = {"model": nl.Ridge(alphas=10.0)}
+    profile = nl.compare(network, brain, method="ersa", options=options, n_permutations=9, progress=False)
+    np.testing.assert_allclose(profile.p, [[0.1, 0.2], [0.1, 0.1], [0.1, 0.1]])
+
+
+def test_predictions_without_distances_have_no_score(network, brain):
+    target = nl.rdm(brain["V1"])
+    statistic = predictions.PredictedSimilarity((target,), (np.arange(10),), "correlation", "rho-a")
+    folds = [(np.arange(20), np.arange(20, 40)), (np.arange(20, 40), np.arange(20))]
+    folding = Plan(IDS, np.ones(10, dtype=bool), Task(np.zeros((40, 10)), folds, np.array(IDS)))
+    made = np.random.default_rng(0).standard_normal((3, 40, 10))
+    made[1, 5] = 1.0
+    orders = np.tile(np.arange(40), (3, 1))
+    scores = statistic(folding, orders, made)
+    assert np.isnan(scores[:, 0]).tolist() == [False, True, False]
+    assert np.isnan(statistic(folding, orders[1:2], made[1:2])).all()
