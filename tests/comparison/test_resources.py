@@ -88,7 +88,8 @@ def test_an_exhaustive_streamed_profile_needs_no_more_than_a_plain_run_and_its_b
     n_ops, total, extra = map(int, answer.stdout.split())
     assert n_ops > 60
     assert total > 5 * budget * 1e6
-    assert extra < 1.1 * budget * 1e6
+    # What the C library holds on to differs from run to run by up to 30 MB, more on a busy machine.
+    assert extra < (1.1 * budget + 30) * 1e6
 
 
 @pytest.mark.parametrize("method", ["rsa", "ridge", "ersa"])
