@@ -57,7 +57,7 @@ def make_groups(run: Run, chosen: Iterable[str], memory: int) -> list[list[str]]
 def is_roomy(run: Run, chosen: Iterable[str], memory: int) -> bool:
     """Tell whether a run of the model may take up to twice its plain memory, as with `keep_freed_memory`.
 
-    That is two to three times as fast, and is paid for by at least half of the budget.
+    That is 1.7 to 3.5 times as fast, and is paid for by at least half of the budget.
     """
     counts = [_count_bytes(run, address) for address in chosen]
     return 2 * sum(held + run.batch_size * kept for held, kept in counts) <= memory
