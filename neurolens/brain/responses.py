@@ -45,7 +45,7 @@ def responses(
         `time` is given, a last axis of time besides.
     stimulus
         The unique ids of the stimuli, in the order of the array; or a mapping with the key "stimulus" and
-        further coords of `stimulus`, as `Stimuli.coords()` gives it.
+        further coords of `stimulus` (run, category, ...), as lists or as `Stimuli.coords()` gives them.
     neuroid
         Ids of the measured units; by default 0, 1, ...
     region, subject
@@ -84,7 +84,7 @@ def responses(
     dims = (REPETITION, STIMULUS, NEUROID)[-n_dims:] + ((TIME,) if time is not None else ())
     sizes = dict(zip(dims, values.shape, strict=True))
     n_neuroids = sizes[NEUROID]
-    labels: dict[str, Any] = dict(stimulus) if isinstance(stimulus, Mapping) else {STIMULUS: list(stimulus)}
+    labels = _label_stimuli(stimulus)
     labels[NEUROID] = np.arange(n_neuroids) if neuroid is None else np.asarray(neuroid)
     if time is not None:
         labels[TIME] = np.asarray(time, dtype=np.float64)
@@ -235,6 +235,20 @@ def _plain_texts(data: xr.DataArray) -> xr.DataArray:
     """Turn coords of numpy's newer text type, as Zarr gives them, into objects, which everything can read."""
     texts = [name for name, coord in data.coords.items() if coord.dtype.kind == "T"]
     return data.assign_coords({name: data[name].astype(object) for name in texts}) if texts else data
+
+
+def _label_stimuli(stimulus: Sequence[object] | Mapping[str, Any]) -> dict[str, Any]:
+    """Return coords of `stimulus`: a plain column is one of this dim, as nothing else is asked for."""
+    if not isinstance(stimulus, Mapping):
+        return {STIMULUS: list(stimulus)}
+    if STIMULUS not in stimulus:
+        raise LabelError(
+            f"stimulus= has the columns {list_names(stimulus)}; the ids are missing, under {STIMULUS!r}."
+        )
+    return {
+        name: column if isinstance(column, tuple) or name == STIMULUS else (STIMULUS, np.asarray(column))
+        for name, column in stimulus.items()
+    }
 
 
 def _check_lengths(labels: Mapping[str, Any], sizes: Mapping[str, int]) -> None:

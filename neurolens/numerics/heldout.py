@@ -10,6 +10,8 @@ one fixed split and, as folds are not quite alike, a little conservative for K-f
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurolens.errors import InputError
+from neurolens.errors import InputError, NeurolensWarning
 
 __all__ = [
     "bootstrap_scores",
@@ -33,6 +35,7 @@ Labels = NDArray[Any]
 Indices = NDArray[np.intp]
 
 _FLAT = 1e-12  # a variance smaller than this share of the mean square is rounding
+_FEW = 20  # with fewer orders, the one measured among them, p = .05 cannot be reached
 _COLUMNS = 128  # neuroids at a time, so that what is gathered again and again stays in the processor's cache
 
 
@@ -88,11 +91,17 @@ def draw_orders(fold_of: Labels, blocks: Labels, n_orders: int, *, seed: int) ->
     InputError
         If nothing can change places, as each fold has one block of a size only.
 
+    Warns
+    -----
+    NeurolensWarning
+        If fewer than 20 orders are possible: a permutation test among so few cannot reach p = .05.
+
     Examples
     --------
     >>> import numpy as np
-    >>> draw_orders(np.array([0, 0, 1, 1]), np.arange(4), 3, seed=0).max(axis=0).tolist()
-    [1, 1, 3, 3]
+    >>> orders = draw_orders(np.repeat([0, 1], 4), np.arange(8), 3, seed=0)
+    >>> np.sort(orders).tolist()[0], bool((orders[:, :4] < 4).all())
+    ([0, 1, 2, 3, 4, 5, 6, 7], True)
     """
     families = [family for family in _families(fold_of, blocks) if len(family) > 1]
     if not families:
@@ -101,6 +110,7 @@ def draw_orders(fold_of: Labels, blocks: Labels, n_orders: int, *, seed: int) ->
             "stimuli of its size, and blocks (by default the groups of encode, such as runs) move as wholes. Where "
             "the stimuli of a block are exchangeable, give blocks='stimulus'; else use fewer folds."
         )
+    _warn_of_few(families)
     rng = np.random.default_rng(seed)
     orders = np.tile(np.arange(fold_of.size), (n_orders, 1))
     for order in orders:
@@ -220,6 +230,20 @@ def bootstrap_scores(observed: Table, predicted: Table, fold_of: Labels, counts:
         sums += np.where(defined, values, 0)
         known += defined
     return np.divide(sums, known, out=np.full_like(sums, np.nan), where=known > 0)
+
+
+def _warn_of_few(families: Sequence[Indices]) -> None:
+    """Warn where drawing more orders finds none that are new."""
+    n_possible = math.prod(math.factorial(len(family)) for family in families)
+    if n_possible < _FEW:
+        warnings.warn(
+            f"Only {n_possible} orders of the blocks of stimuli within their test folds are possible (blocks, by "
+            f"default the groups of encode, move as wholes), so no p below 1/{n_possible} means anything, however "
+            "many permutations are drawn. Use fewer folds, so that each tests more groups; or, where the stimuli "
+            "of a group are exchangeable, blocks='stimulus' in permute_responses.",
+            NeurolensWarning,
+            stacklevel=2,
+        )
 
 
 def _families(fold_of: Labels, blocks: Labels) -> list[Indices]:

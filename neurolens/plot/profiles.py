@@ -96,6 +96,11 @@ def profile(
 
 def _prepare(profile: xr.Dataset, region: str | None) -> xr.Dataset:
     """Choose the region and sort operations by depth (branches run side by side)."""
+    if not isinstance(profile, xr.Dataset):
+        raise InputError(
+            f"This is a {type(profile).__name__}, no profile; expected a Dataset with `score` over {OP!r}, as "
+            "nl.compare gives it. Of an array of scores: scores.to_dataset(name='score')."
+        )
     if "score" not in profile or OP not in profile["score"].dims:
         raise InputError(
             f"This is no profile: it has {list_names(profile.data_vars)}; expected `score` over {OP!r}, as "

@@ -164,3 +164,12 @@ def test_an_error_names_the_subject(trials):
     good = responses(trials[0], stimulus=IDS)
     with pytest.raises(InputError, match="subject 'S2'"):
         by_subject({"S1": good, "S2": good.isel(neuroid=0, drop=True)})
+
+
+def test_further_coords_of_stimuli_are_plain_columns_or_pairs():
+    plain = responses(np.eye(3), stimulus={"stimulus": list("abc"), "run": [1, 1, 2]})
+    pairs = responses(np.eye(3), stimulus={"stimulus": list("abc"), "run": ("stimulus", [1, 1, 2])})
+    xr.testing.assert_identical(plain, pairs)
+    assert plain.run.dims == ("stimulus",)
+    with pytest.raises(LabelError, match="'run' has 2 labels for the dim 'stimulus'"):
+        responses(np.eye(3), stimulus={"stimulus": list("abc"), "run": [1, 2]})

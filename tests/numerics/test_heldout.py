@@ -1,5 +1,7 @@
 """Resampling of held-out predictions against loops over scipy and scikit-learn."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.stats import pearsonr
@@ -72,6 +74,7 @@ def test_orders_stay_within_folds_and_keep_blocks_whole():
             assert len(set(blocks[order[rows]])) == 1
 
 
+@pytest.mark.filterwarnings("ignore:Only 6 orders")
 def test_every_order_of_a_fold_is_equally_likely():
     orders = draw_orders(np.zeros(3), np.arange(3), 6000, seed=0)
     _, counts = np.unique(orders, axis=0, return_counts=True)
@@ -132,3 +135,14 @@ def test_a_quadratic_form_explains_the_missing_half_of_the_variance():
         kept.append(rng.normal(size=n) @ K @ y)
     folds = [(np.flatnonzero(fold_of != k), np.flatnonzero(fold_of == k)) for k in range(4)]
     assert np.var(real) / np.var(kept) == pytest.approx(1 + count_reuse(folds, n), rel=0.1)
+
+
+@pytest.mark.parametrize(("sizes", "possible"), [((1, 1, 2), 2), ((3, 3), 36)])
+def test_few_possible_orders_are_told(sizes, possible):
+    fold_of = np.repeat(np.arange(len(sizes)), np.multiply(sizes, 4))
+    runs = np.arange(sum(sizes)).repeat(4)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        orders = draw_orders(fold_of, runs, 400, seed=0)
+    assert len(np.unique(orders, axis=0)) == possible
+    assert [f"Only {possible} orders" in str(w.message) for w in caught] == ([True] if possible < 20 else [])

@@ -138,6 +138,11 @@ def test_it_draws_on_the_axes_it_is_given_and_what_compare_gives():
     assert "score" in legend(ax)
 
 
+def test_an_array_of_scores_is_told_how_to_become_a_profile():
+    with pytest.raises(InputError, match=r"DataArray, no profile.*to_dataset"):
+        nl.plot.profile(xr.DataArray([0.1, 0.2], {"op": ["a", "b"]}, ("op",)))
+
+
 def test_what_is_no_profile_is_refused():
     with pytest.raises(InputError, match=r"no profile.*nl\.compare"):
         nl.plot.profile(xr.Dataset({"x": ("op", [1.0])}))
