@@ -184,7 +184,7 @@ def test_killed_at_random_moments_and_taken_up_is_bit_identical(tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_at_fifty_random_moments_and_taken_up_is_bit_identical(tmp_path):
+def test_killed_at_25_random_moments_and_taken_up_is_bit_identical(tmp_path):
     assert kill_many(tmp_path, 25) >= 10
 
 
