@@ -62,10 +62,7 @@ class Plan:
     left_out: dict[str, str]
     aliases: dict[str, str]
     book: AddressBook
-    graph: str
     runs_whole: bool
-    n_input_bytes: int
-    seconds_a_batch: float
 
 
 class Run:
@@ -200,10 +197,7 @@ class Run:
             dict(self.left_out),
             dict(self.aliases),
             self._book.copy(),
-            self.graph,
             self._runs_whole,
-            self.n_input_bytes,
-            self.seconds_a_batch,
         )
 
     def resize_batches(self, batch_size: int) -> None:
@@ -243,13 +237,11 @@ class Run:
         StimulusError
             If a stimulus cannot be read, or gives an activation of another shape.
         """
-        todo = list(indices)
+        _, rest = self.split(list(indices))
         first, self._first = self._first, None
-        is_known = first is not None and todo[:1] == [0]
-        rest = todo[1:] if is_known else todo
         parts = [self.batch_slice(index) for index in rest]
         calls = feed(self.model, self.stimuli, parts, self.workers)
-        if first is not None and is_known:
+        if first is not None:
             wanted = list(self._computed) if addresses is None else addresses
             yield 0, self._read_all(*first, wanted, self.batch_slice(0))
         del first
@@ -319,8 +311,7 @@ class Run:
     def _take_over(self, plan: Plan) -> None:
         self._computed, self.reducers = dict(plan.computed), dict(plan.reducers)
         self.left_out, self.aliases = dict(plan.left_out), dict(plan.aliases)
-        self.graph, self._runs_whole = plan.graph, plan.runs_whole
-        self.n_input_bytes, self.seconds_a_batch = plan.n_input_bytes, plan.seconds_a_batch
+        self._runs_whole = plan.runs_whole
 
     def _planner(self, recording: Recording, names: Names, axes: Axes, part: slice) -> LayoutPlanner:
         n_stimuli = part.stop - part.start

@@ -234,7 +234,7 @@ def bootstrap_scores(observed: Table, predicted: Table, fold_of: Labels, counts:
 
 def _warn_of_few(families: Sequence[Indices]) -> None:
     """Warn where drawing more orders finds none that are new."""
-    n_possible = math.prod(math.factorial(len(family)) for family in families)
+    n_possible = math.prod(math.factorial(min(len(family), 4)) for family in families)  # 4! is many already
     if n_possible < _FEW:
         warnings.warn(
             f"Only {n_possible} orders of the blocks of stimuli within their test folds are possible (blocks, by "
