@@ -159,11 +159,11 @@ def leaves(structure: Any) -> Iterator[Value]:
     """Walk the values in nested tuples, lists, mappings and objects made of them."""
     if isinstance(structure, Value):
         yield structure
-    elif isinstance(structure, Mapping):
-        for item in structure.values():
-            yield from leaves(item)
     elif isinstance(structure, tuple | list):
         for item in structure:
+            yield from leaves(item)
+    elif isinstance(structure, Mapping):
+        for item in structure.values():
             yield from leaves(item)
 
 

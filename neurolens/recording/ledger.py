@@ -61,11 +61,17 @@ class Ledger:
         """Lift positional arguments: `lift` for a tuple, written out since every call passes here."""
         values, disturbed, lifted = self.values, self.memory.disturbed, []
         for item in arguments:
+            kind = type(item)
+            if kind in ATOMS:
+                lifted.append(item)
+                continue
             value = values.get(id(item))
             if value is not None and value.owner() is item and value.storage not in disturbed:
                 lifted.append(value)
-            elif type(item) in ATOMS:
-                lifted.append(item)
+            elif kind is tuple:
+                lifted.append(self.lift_arguments(item, scope, site))
+            elif kind is list:
+                lifted.append(list(self.lift_arguments(item, scope, site)))
             elif isinstance(item, torch.Tensor):
                 lifted.append(self.latest(item, scope, site))
             else:
@@ -97,6 +103,8 @@ class Ledger:
         held, event, values = self.holdings.held, new_event(SOURCE, scope, ()), self.values
         if self.gradients is None and not self.memory.on_cpu:
             for name, tensor in held.items():
+                if not tensor.shape:  # a counter, most likely, that is never used
+                    continue
                 try:
                     value = values[id(tensor)] = self.enter_plain(tensor, event, True)
                 except RuntimeError:  # it has no storage, or no shape
@@ -240,17 +248,22 @@ def spares_statistics(args: tuple[Any, ...]) -> bool:
 
 def _replace(structure: Any, value_of: Callable[..., Value], *context: Any) -> Any:
     """Copy a nested structure with `value_of(tensor, *context)` in the place of each tensor."""
-    if isinstance(structure, torch.Tensor):
-        return value_of(structure, *context)
     kind = type(structure)
     if kind in ATOMS:
         return structure
+    if isinstance(structure, torch.Tensor):
+        return value_of(structure, *context)
     if kind is torch.Generator:
         return structure.clone_state()
     if kind is tuple:
         return tuple([_replace(item, value_of, *context) for item in structure])
     if kind is list:
         return [_replace(item, value_of, *context) for item in structure]
+    if kind is dict:
+        return {
+            name: item if type(item) in ATOMS else _replace(item, value_of, *context)
+            for name, item in structure.items()
+        }
     if kind.__module__ == "torch.return_types":
         items = [_replace(item, value_of, *context) for item in structure]
         return dict(zip(_field_names(structure), items, strict=True))

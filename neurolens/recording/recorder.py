@@ -98,7 +98,7 @@ class Recorder(TorchFunctionMode):
         self.aliases = (
             keep_on == "device" and gradients is None
         )  # keeping is taking a reference, nothing more
-        self.opened: dict[int, FunctionType] = {}
+        self.opened: dict[FunctionType, FunctionType] = {}
         self.globals: dict[tuple[int, bool], dict[str, Any]] = {}
         self.readouts: list[Readout] = []
         self.root = self.scope = _new_scope(None, (), 0)
@@ -336,7 +336,7 @@ class Recorder(TorchFunctionMode):
         inner.args = ledger.lift_arguments(args, outer, site)
         if kwargs:
             inner.kwargs = ledger.lift(kwargs, outer, site)
-        body = self._open(facts.function)
+        body = self.opened.get(facts.function) or self._open(facts.function)
         self.scope = inner
         inner.frame = sys._getframe()
         compat.push_mode(self)
@@ -357,19 +357,16 @@ class Recorder(TorchFunctionMode):
         return out
 
     def _open(self, function: FunctionType) -> FunctionType:
-        """Return a copy of `function` that never hands itself over to a mode."""
-        opened = self.opened.get(id(function))
-        if opened is None:
-            by_attribute = "overrides" in function.__code__.co_names
-            key = (id(function.__globals__), by_attribute)
-            names = self.globals.get(key)
-            if names is None:
-                names = self.globals[key] = compat.never_taken_over(function.__globals__, by_attribute)
-            opened = FunctionType(
-                function.__code__, names, function.__name__, function.__defaults__, function.__closure__
-            )
-            opened.__kwdefaults__ = function.__kwdefaults__
-            self.opened[id(function)] = opened
+        """Make, once, a copy of `function` that never hands itself over to a mode."""
+        by_attribute = "overrides" in function.__code__.co_names
+        key = (id(function.__globals__), by_attribute)
+        names = self.globals.get(key)
+        if names is None:
+            names = self.globals[key] = compat.never_taken_over(function.__globals__, by_attribute)
+        opened = self.opened[function] = FunctionType(
+            function.__code__, names, function.__name__, function.__defaults__, function.__closure__
+        )
+        opened.__kwdefaults__ = function.__kwdefaults__
         return opened
 
     # ------------------------------------------------------------------ modules (called by scopes)
@@ -388,11 +385,11 @@ class Recorder(TorchFunctionMode):
 
     def leave(self, inner: Scope, out: Any) -> None:
         """Close the scope of a module call: its output is the event that made the tensor it returns."""
-        ledger = self.ledger
+        ledger, keep, outer = self.ledger, self.keep, inner.parent
         inner.out = ledger.lift(out, inner, ())
-        assert inner.parent is not None
-        inner.parent.children.append(inner)
-        if self._wants_address(inner, ""):
+        assert outer is not None
+        outer.children.append(inner)
+        if keep is not True and keep is not False and self._wants_address(inner, ""):
             ledger.hold_all(inner.out, out)
 
     def close(self, inner: Scope) -> None:
