@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 RESULTS = Path(__file__).parent / "results"
 _BEGIN = time.perf_counter()
@@ -22,12 +23,19 @@ _BEGIN = time.perf_counter()
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one case: medians over its runs, and the range that half of the wall times lie in."""
+    """Seconds of one case: medians over its runs, the range that half of the wall times lie in, and each of them."""
 
     wall: float
     cpu: float
     spread: float
     n_runs: int
+    walls: tuple[float, ...] = ()
+    cpus: tuple[float, ...] = ()
+
+    def over(self, plain: Timing, clock: Literal["walls", "cpus"] = "walls") -> float:
+        """Median over the turns of how many times as long this took as another case in the same turn."""
+        turns = zip(getattr(self, clock), getattr(plain, clock), strict=True)
+        return statistics.median(ours / theirs for ours, theirs in turns)
 
     def __str__(self) -> str:
         return f"{say_seconds(self.wall)} (CPU {say_seconds(self.cpu)})"
@@ -50,12 +58,17 @@ class Row:
 def interleave(
     cases: Mapping[str, Callable[[], object]], *, n_runs: int = 7, n_warmup: int = 1
 ) -> dict[str, Timing]:
-    """Run all cases in turn, `n_runs` times, so that a slow moment of the machine meets all of them alike."""
+    """Run all cases in turn, `n_runs` times, so that a slow moment of the machine meets all of them alike.
+
+    Each turn begins with another case: none always finds the caches and the memory that one other leaves.
+    """
     walls: dict[str, list[float]] = {name: [] for name in cases}
     cpus: dict[str, list[float]] = {name: [] for name in cases}
+    order = list(cases.items())
     for turn in range(n_warmup + n_runs):
         gc.collect()  # takes longer than many a case
-        for name, case in cases.items():
+        first = turn % len(cases)
+        for name, case in (*order[first:], *order[:first]):
             wall, cpu = time.perf_counter(), time.process_time()
             case()
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -67,7 +80,14 @@ def interleave(
 
 def _summarise(walls: list[float], cpus: list[float]) -> Timing:
     quartiles = statistics.quantiles(walls, n=4) if len(walls) > 1 else [0.0, 0.0, 0.0]
-    return Timing(statistics.median(walls), statistics.median(cpus), quartiles[2] - quartiles[0], len(walls))
+    return Timing(
+        statistics.median(walls),
+        statistics.median(cpus),
+        quartiles[2] - quartiles[0],
+        len(walls),
+        tuple(walls),
+        tuple(cpus),
+    )
 
 
 def run_apart(module: str, *arguments: str, environment: Mapping[str, str] | None = None) -> dict[str, float]:

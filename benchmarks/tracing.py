@@ -41,7 +41,7 @@ FIVE_LAYERS = {
 def main() -> None:
     """Measure everything and keep the rows."""
     torch.manual_seed(0)
-    rows = [*_operation_rows(), _outside_row()]
+    rows = [*_operation_rows(), _kinds_row(), _outside_row()]
     for name in MODELS:
         rows += _model_rows(name)
     rows += [_memory_row(name) for name in MODELS]
@@ -119,6 +119,47 @@ def _operation_rows() -> list[Row]:
     ]
 
 
+def _kinds_row() -> Row:
+    """What a call of each kind adds: where the cost of a network of small operations comes from."""
+    x = torch.ones(1, 4, 2, 2)
+    kinds = {
+        "a function of C (torch.relu)": torch.relu,
+        "a function of Python (F.relu)": torch.nn.functional.relu,
+        "a module and such a function (ReLU)": torch.nn.ReLU(),
+        "Conv2d": torch.nn.Conv2d(4, 4, 1).eval(),
+        "BatchNorm2d": torch.nn.BatchNorm2d(4).eval(),
+    }
+    n_calls, ours, idle = 500, [], []
+    with torch.no_grad():
+        for name, call in kinds.items():
+
+            def run(x: torch.Tensor, call: Callable[[torch.Tensor], torch.Tensor] = call) -> None:
+                for _ in range(n_calls):
+                    call(x)
+
+            timings = interleave(
+                {
+                    "plain": lambda run=run: run(x),
+                    "trace": lambda run=run: nl.trace(run, x),
+                    "idle": lambda run=run: _run_idle(run, x),
+                },
+                n_runs=15,
+            )
+            traced, nothing = (
+                1e6 * (timings[case].cpu - timings["plain"].cpu) / n_calls for case in ("trace", "idle")
+            )
+            ours.append(f"{name} {traced:.1f} µs")
+            idle.append(f"{nothing:.1f}")
+    return Row(
+        "what one call adds, everything kept",
+        ", ".join(ours),
+        f"a mode that does nothing {', '.join(idle)} µs",
+        "",
+        "",
+        None,
+    )
+
+
 def _repeat(run: Callable[[], object], n_times: int) -> Callable[[], None]:
     def repeated() -> None:
         for _ in range(n_times):
@@ -194,19 +235,16 @@ def _model_rows(name: str) -> list[Row]:
     rows = []
     for batch_size, most in BATCHES.items():
         answer = run_apart("benchmarks.tracing", "model", name, str(batch_size))
-        plain = f"plain {say_seconds(answer['plain'])}"
-        if answer["lens"]:
-            plain += f"; TorchLens {answer['lens']:.2f} x"
         rows.append(
             Row(
                 f"{name}, batch {batch_size}: keep everything ({answer['n']:.0f} operations)",
-                f"{answer['reused'] * answer['plain_reused']:.3f} s, freed memory kept",
-                f"{plain}; hooks on every leaf {answer['hooks']:.2f} x",
-                f"{answer['reused']:.2f} (CPU {answer['reused_cpu']:.2f})",
+                f"{answer['keep'] * answer['plain_reused']:.3f} s, freed memory kept",
+                f"plain {say_seconds(answer['plain_reused'])}; TorchLens {answer['lens']:.2f} x",
+                f"{answer['keep']:.2f} (CPU {answer['keep_cpu']:.2f})",
                 f"≤ {most}",
-                answer["reused"] <= most,
-                limit=_say_limit(answer),
-                note=f"first trace {answer['first']:.2f} x; without keeping freed memory {answer['keep']:.2f} x",
+                answer["keep"] <= most,
+                limit=f"{_say_idle(answer)}; hooks that keep what every leaf returns {answer['hooks']:.2f} x",
+                note=f"first trace {answer['first']:.2f} x; without keeping freed memory {answer['fresh']:.2f} x",
             )
         )
         if batch_size > 1:
@@ -220,15 +258,15 @@ def _model_rows(name: str) -> list[Row]:
 def _small_row(name: str, batch_size: int, what: str, answer: dict[str, float], case: str) -> Row:
     task, ratio = f"{name}, batch {batch_size}: {what}", answer[case]
     plain = f"plain {say_seconds(answer['plain'])}, half of its runs within {answer['spread']:.1%}"
-    return Row(task, f"{ratio:.3f} x", plain, f"{ratio:.3f}", "≤ 1.05", ratio <= 1.05, _say_limit(answer))
+    return Row(task, f"{ratio:.3f} x", plain, f"{ratio:.3f}", "≤ 1.05", ratio <= 1.05, _say_idle(answer))
 
 
-def _say_limit(answer: dict[str, float]) -> str:
+def _say_idle(answer: dict[str, float]) -> str:
     return f"a mode that does nothing {answer['idle']:.3f} x"
 
 
 def _measure_model(name: str, batch_size: int) -> dict[str, float]:
-    """Ratios to the plain forward, all in one process; `reused` with freed memory kept, for both."""
+    """Ratios to the plain forward of the same turn, all in one process."""
     model, x = build(name, batch_size)
     with torch.no_grad():
         model(x)
@@ -237,7 +275,7 @@ def _measure_model(name: str, batch_size: int) -> dict[str, float]:
         plain, start = time.perf_counter() - start, time.perf_counter()
         n_operations = len(nl.trace(model, x).steps)
         first = time.perf_counter() - start
-        n_runs = min(11, max(3, int(3 / plain)))
+        n_runs = min(24, max(4, int(6 / plain)))
         # Apart from what keeps everything: whoever runs after it finds its memory given back to the system.
         light = interleave(
             {
@@ -246,20 +284,17 @@ def _measure_model(name: str, batch_size: int) -> dict[str, float]:
                 "five": lambda: nl.trace(model, x, keep=FIVE_LAYERS[name]),
                 "idle": lambda: _run_idle(model, x),
             },
-            n_runs=n_runs,
+            n_runs=n_runs if batch_size > 1 else 4,
         )
-        full = interleave(
-            {
-                "plain": lambda: model(x),
-                "keep": lambda: nl.trace(model, x),
-                "hooks": lambda: _hook_every_leaf(model, x),
-            },
-            n_runs=max(2, n_runs // 2),
-        )
+        fresh = interleave({"plain": lambda: model(x), "keep": lambda: nl.trace(model, x)}, n_runs=3)
         with keep_freed_memory():
-            reused = interleave(
-                {"plain": lambda: model(x), "keep": lambda: nl.trace(model, x)},
-                n_runs=n_runs,
+            full = interleave(
+                {
+                    "plain": lambda: model(x),
+                    "keep": lambda: nl.trace(model, x),
+                    "hooks": lambda: _hook_every_leaf(model, x),
+                },
+                n_runs=n_runs // 2 if batch_size > 1 else n_runs,
                 n_warmup=1 if plain > 1 else 2,
             )
         lens = _time_torchlens(model, x)
@@ -267,13 +302,13 @@ def _measure_model(name: str, batch_size: int) -> dict[str, float]:
         "n": n_operations,
         "plain": light["plain"].wall,
         "spread": light["plain"].spread / light["plain"].wall,
-        "plain_reused": reused["plain"].wall,
-        "first": first / full["plain"].wall,
-        **{case: full[case].wall / full["plain"].wall for case in ("keep", "hooks")},
-        **{case: light[case].wall / light["plain"].wall for case in ("none", "five", "idle")},
-        "reused": reused["keep"].wall / reused["plain"].wall,
-        "reused_cpu": reused["keep"].cpu / reused["plain"].cpu,
-        "lens": lens / full["plain"].wall,
+        "plain_reused": full["plain"].wall,
+        "first": first / fresh["plain"].wall,
+        "fresh": fresh["keep"].over(fresh["plain"]),
+        **{case: light[case].over(light["plain"]) for case in ("none", "five", "idle")},
+        **{case: full[case].over(full["plain"]) for case in ("keep", "hooks")},
+        "keep_cpu": full["keep"].over(full["plain"], "cpus"),
+        "lens": lens / fresh["plain"].wall,
     }
 
 
@@ -293,22 +328,27 @@ class _Idle(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _run_idle(model: torch.nn.Module, x: torch.Tensor) -> None:
+def _run_idle(model: Callable[[torch.Tensor], object], x: torch.Tensor) -> None:
     with _Idle():
         model(x)
 
 
 def _hook_every_leaf(model: torch.nn.Module, x: torch.Tensor) -> dict[str, Any]:
+    """Keep what every leaf returns, by hooks; a copy of what a module that works in place will write."""
     kept: dict[str, Any] = {}
 
     def keep_as(name: str) -> Callable[..., None]:
         return lambda _module, _inputs, out: kept.__setitem__(name, out)
 
-    handles = [
-        module.register_forward_hook(keep_as(name))
-        for name, module in model.named_modules()
-        if not list(module.children())
-    ]
+    def copy_as(name: str) -> Callable[..., None]:
+        return lambda _module, inputs: kept.__setitem__(name, inputs[0].clone())
+
+    handles = []
+    for name, module in model.named_modules():
+        if getattr(module, "inplace", False):
+            handles.append(module.register_forward_pre_hook(copy_as(f"before {name}")))
+        if not list(module.children()):
+            handles.append(module.register_forward_hook(keep_as(name)))
     try:
         model(x)
     finally:
