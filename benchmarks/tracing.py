@@ -19,7 +19,7 @@ import torchvision
 from torch.overrides import TorchFunctionMode
 
 import neurolens as nl
-from benchmarks.measuring import Row, Timing, interleave, read_peak_memory, run_apart, save, say_seconds
+from benchmarks.measuring import Row, interleave, read_peak_memory, run_apart, save, say_seconds
 from neurolens.tracing import keep_freed_memory
 
 COMMAND = "python -m benchmarks.tracing"
@@ -130,6 +130,8 @@ def _kinds_row() -> Row:
         "BatchNorm2d": torch.nn.BatchNorm2d(4).eval(),
     }
     n_calls, ours, idle = 500, [], []
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # one that waits would count as work
     with torch.no_grad():
         for name, call in kinds.items():
 
@@ -150,6 +152,7 @@ def _kinds_row() -> Row:
             )
             ours.append(f"{name} {traced:.1f} µs")
             idle.append(f"{nothing:.1f}")
+    torch.set_num_threads(n_threads)
     return Row(
         "what one call adds, everything kept",
         ", ".join(ours),
@@ -238,8 +241,8 @@ def _model_rows(name: str) -> list[Row]:
         rows.append(
             Row(
                 f"{name}, batch {batch_size}: keep everything ({answer['n']:.0f} operations)",
-                f"{answer['keep'] * answer['plain_reused']:.3f} s, freed memory kept",
-                f"plain {say_seconds(answer['plain_reused'])}; TorchLens {answer['lens']:.2f} x",
+                f"{answer['keep'] * answer['plain']:.3f} s",
+                f"plain {say_seconds(answer['plain'])}; TorchLens {answer['lens']:.2f} x",
                 f"{answer['keep']:.2f} (CPU {answer['keep_cpu']:.2f})",
                 f"≤ {most}",
                 answer["keep"] <= most,
@@ -258,7 +261,13 @@ def _model_rows(name: str) -> list[Row]:
 def _small_row(name: str, batch_size: int, what: str, answer: dict[str, float], case: str) -> Row:
     task, ratio = f"{name}, batch {batch_size}: {what}", answer[case]
     plain = f"plain {say_seconds(answer['plain'])}, half of its runs within {answer['spread']:.1%}"
-    return Row(task, f"{ratio:.3f} x", plain, f"{ratio:.3f}", "≤ 1.05", ratio <= 1.05, _say_idle(answer))
+    each, idle = (1e6 * (answer[one] - 1) * answer["plain"] / answer["n"] for one in (case, "idle"))
+    note = (
+        f"{each:.0f} µs an operation; {idle:.0f} where a mode does nothing: caches hold the batch, not Python"
+    )
+    return Row(
+        task, f"{ratio:.3f} x", plain, f"{ratio:.3f}", "≤ 1.05", ratio <= 1.05, _say_idle(answer), note
+    )
 
 
 def _say_idle(answer: dict[str, float]) -> str:
@@ -275,48 +284,38 @@ def _measure_model(name: str, batch_size: int) -> dict[str, float]:
         plain, start = time.perf_counter() - start, time.perf_counter()
         n_operations = len(nl.trace(model, x).steps)
         first = time.perf_counter() - start
-        n_runs = min(24, max(4, int(6 / plain)))
-        # Apart from what keeps everything: whoever runs after it finds its memory given back to the system.
-        light = interleave(
-            {
-                "plain": lambda: model(x),
-                "none": lambda: nl.trace(model, x, keep=None),
-                "five": lambda: nl.trace(model, x, keep=FIVE_LAYERS[name]),
-                "idle": lambda: _run_idle(model, x),
-            },
-            n_runs=n_runs if batch_size > 1 else 4,
-        )
-        fresh = interleave({"plain": lambda: model(x), "keep": lambda: nl.trace(model, x)}, n_runs=3)
-        with keep_freed_memory():
-            full = interleave(
+        fresh = interleave({"plain": lambda: model(x), "keep": lambda: nl.trace(model, x)}, n_runs=2)
+        with keep_freed_memory():  # for all: else they differ by whose memory the system takes back
+            times = interleave(
                 {
                     "plain": lambda: model(x),
+                    "idle": lambda: _run_idle(model, x),
+                    "none": lambda: nl.trace(model, x, keep=None),
+                    "five": lambda: nl.trace(model, x, keep=FIVE_LAYERS[name]),
                     "keep": lambda: nl.trace(model, x),
                     "hooks": lambda: _hook_every_leaf(model, x),
                 },
-                n_runs=n_runs // 2 if batch_size > 1 else n_runs,
+                n_runs=min(24, max(4, int(5 / plain))),
                 n_warmup=1 if plain > 1 else 2,
             )
-        lens = _time_torchlens(model, x)
+        lens = _time_torchlens(model, x)  # last: it leaves torch changed
+    kept = times["plain"]
     return {
         "n": n_operations,
-        "plain": light["plain"].wall,
-        "spread": light["plain"].spread / light["plain"].wall,
-        "plain_reused": full["plain"].wall,
+        "plain": kept.wall,
+        "spread": kept.spread / kept.wall,
         "first": first / fresh["plain"].wall,
         "fresh": fresh["keep"].over(fresh["plain"]),
-        **{case: light[case].over(light["plain"]) for case in ("none", "five", "idle")},
-        **{case: full[case].over(full["plain"]) for case in ("keep", "hooks")},
-        "keep_cpu": full["keep"].over(full["plain"], "cpus"),
         "lens": lens / fresh["plain"].wall,
+        **{case: timing.over(kept) for case, timing in times.items() if case != "plain"},
+        "keep_cpu": times["keep"].over(kept, "cpus"),
     }
 
 
 def _time_torchlens(model: torch.nn.Module, x: torch.Tensor) -> float:
     import torchlens
 
-    timing: Timing = interleave({"lens": lambda: torchlens.trace(model, x)}, n_runs=2, n_warmup=0)["lens"]
-    return timing.wall
+    return interleave({"lens": lambda: torchlens.trace(model, x)}, n_runs=2, n_warmup=0)["lens"].wall
 
 
 class _Idle(TorchFunctionMode):

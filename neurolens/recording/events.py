@@ -119,6 +119,7 @@ class Scope:
     stop: int = -1
     path: str | None = None  # a module's path; None in a composite
     facts: Facts | None = None  # a composite's function; None in a module
+    composites: str = ""  # the names of the composites up to the module it is in, outermost first
     frame: FrameType | None = None  # where walking up the stack stops; gone when the call is over
     module: torch.nn.Module | None = None
     module_scope: Scope  # the module call this scope is in, itself where it is one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from neurolens.recording import compat
 from neurolens.recording.addresses import is_glob, matches
@@ -22,13 +23,24 @@ def keep_for(patterns: str | Iterable[str]) -> Keep | bool:
     pool = [patterns] if isinstance(patterns, str) else list(patterns)
     if "**" in pool or "*" in pool:
         return True
-    stems = tuple(_stem(pattern) for pattern in pool)
+    stems = {_stem(pattern) for pattern in pool}
+    globs = tuple(stem for stem in stems if is_glob(stem))
+    around = {
+        "",
+        *(stem[:end] for stem in stems for end in _ends(stem)),
+    }  # modules with something that may be meant
     opened = {module for pattern in pool for module in _opened_by(pattern)}
 
     def keep(scope: Scope, name: str) -> bool:
         if opened and _module(scope, name) in opened:
             return True
-        return any(_may_match(stem, candidate) for candidate in _candidates(scope, name) for stem in stems)
+        paths = _paths(scope.module_scope.path or "")
+        if not globs and around.isdisjoint(map(_unnumbered, paths)) and around.isdisjoint(map(_stem, paths)):
+            return False  # most calls end here
+        candidates = _candidates(scope, name, paths)
+        return not stems.isdisjoint(candidates) or any(
+            matches(glob, candidate) for candidate in candidates for glob in globs
+        )
 
     return keep
 
@@ -52,11 +64,22 @@ def _module(scope: Scope, name: str) -> str | None:
     return None if scope.parent is None else scope.parent.module_scope.path
 
 
+@lru_cache(maxsize=100_000)
 def _stem(pattern: str) -> str:
-    return _NUMBER.sub("", _SUFFIX.sub("", pattern))
+    return _unnumbered(_SUFFIX.sub("", pattern))
 
 
-def _candidates(scope: Scope, name: str) -> list[str]:
+@lru_cache(maxsize=100_000)
+def _unnumbered(address: str) -> str:
+    return _NUMBER.sub("", address)
+
+
+def _ends(address: str) -> list[int]:
+    """Return where each module path in an address may end."""
+    return [*(match.start() for match in re.finditer(r"\.", address)), len(address)]
+
+
+def _candidates(scope: Scope, name: str, paths: list[str]) -> list[str]:
     """Return what an operation may be called: inside each composite around it, or as that composite folded."""
     chain = [name] if name else []
     inner: Scope | None = scope
@@ -65,7 +88,7 @@ def _candidates(scope: Scope, name: str) -> list[str]:
         chain.append(inner.facts.name)
         inner = inner.parent
     found = []
-    for path in _paths(scope.module_scope.path or ""):
+    for path in paths:
         parts = [path] if path else []
         found += [] if name else [path]
         for part in reversed(chain):
@@ -79,7 +102,3 @@ def _paths(path: str) -> list[str]:
     recorder = current_recorder()
     twins = {} if recorder is None else recorder.ledger.holdings.twins
     return [path, *(other for other, first in twins.items() if first == path)]
-
-
-def _may_match(stem: str, candidate: str) -> bool:
-    return matches(stem, candidate) if is_glob(stem) else stem == candidate

@@ -332,6 +332,7 @@ class Recorder(TorchFunctionMode):
         site = self._site(facts.function, caller)
         inner = _new_scope(outer, site, len(ledger.events))
         inner.facts = facts
+        inner.composites = f"{outer.composites}.{facts.name}" if outer.composites else facts.name
         inner.module_scope = outer.module_scope
         inner.args = ledger.lift_arguments(args, outer, site)
         if kwargs:
@@ -419,15 +420,14 @@ class Recorder(TorchFunctionMode):
         if self.keep is True or self.keep is False:
             return self.keep
         scope = self.scope
-        name = facts.name if scope.facts is None else f"{_composite_names(scope)}.{facts.name}"
-        return self._ask(scope, facts.name, (scope.module_scope.path, name))
+        return self._ask(scope, facts.name, (scope.module_scope.path, scope.composites, facts.name))
 
     def _wants_address(self, scope: Scope, name: str) -> bool:
         """Tell whether what a module returns may be asked for, or an input or the output by its name."""
         if self.keep is True or self.keep is False:
             return False
         caller = None if scope.parent is None else scope.parent.module_scope.path
-        return self._ask(scope, name, (scope.path, name, caller))
+        return self._ask(scope, name, (scope.path, name, caller, ""))  # one longer than that of an operation
 
     def _ask(self, scope: Scope, name: str, key: tuple[str | None, ...]) -> bool:
         """Ask once for each name in each place: the answer takes longer than most operations."""
@@ -448,15 +448,6 @@ class _ThreadRecorder(Recorder):
         if not self.open[0]:
             return func(*args, **(kwargs or {}))
         return super().__torch_function__(func, types, args, kwargs)
-
-
-def _composite_names(scope: Scope) -> str:
-    names = []
-    inner: Scope | None = scope
-    while inner is not None and inner.facts is not None:
-        names.append(inner.facts.name)
-        inner = inner.parent
-    return ".".join(reversed(names))
 
 
 def _behind_dispatch(function: Any, frame: FrameType) -> FrameType | None:
