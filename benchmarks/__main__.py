@@ -20,6 +20,7 @@ SECTIONS = {
     "comparison": {},
     "explorer": {},
     "scaling": {},
+    "threads": {},
     "shares": {},
     "random_models": {"OMP_NUM_THREADS": "1"},
     "soak": {"OMP_NUM_THREADS": "1"},

@@ -53,7 +53,7 @@ def main() -> None:
         return
     folder = Path(tempfile.mkdtemp(prefix="neurolens-bench-"))
     try:
-        n_images, n_runs = (40, 1) if asked.small else (256, 5)
+        n_images, n_runs = (40, 1) if asked.small else (256, 4)
         images = make_images(folder / "images", 2 * n_images)
         layers, ours = compare_layers(images[:n_images], folder, n_runs)
         rows = [

@@ -19,6 +19,7 @@ ORDER = (
     "comparison",
     "explorer",
     "scaling",
+    "threads",
     "shares",
 )
 HEAD = """# Benchmarks

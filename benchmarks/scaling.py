@@ -1,6 +1,6 @@
 """Time and memory against size: tracing, extraction, RDMs, encoding; each size in a process of its own, on one thread.
 
-`python -m benchmarks.scaling` (about four minutes). The exponent k of cost = c * size ** k is fitted to the three
+`python -m benchmarks.scaling` (about three minutes). The exponent k of cost = c * size ** k is fitted to the three
 largest sizes, where what a call costs whatever its size no longer counts. Memory is the peak less what the process had
 before the call.
 """

@@ -1,6 +1,6 @@
 """What tracing costs: per operation, per model, in memory; forward hooks and TorchLens beside it.
 
-`python -m benchmarks.tracing` measures everything (about 9 minutes on 2 cores).
+`python -m benchmarks.tracing` measures everything (about 7 minutes on 2 cores).
 """
 
 from __future__ import annotations
@@ -284,7 +284,11 @@ def _measure_model(name: str, batch_size: int) -> dict[str, float]:
         plain, start = time.perf_counter() - start, time.perf_counter()
         n_operations = len(nl.trace(model, x).steps)
         first = time.perf_counter() - start
-        fresh = interleave({"plain": lambda: model(x), "keep": lambda: nl.trace(model, x)}, n_runs=2)
+        fresh = interleave(
+            {"plain": lambda: model(x), "keep": lambda: nl.trace(model, x)},
+            n_runs=1 if plain > 1 else 2,
+            n_warmup=0 if plain > 1 else 1,
+        )
         with keep_freed_memory():  # for all: else they differ by whose memory the system takes back
             times = interleave(
                 {
@@ -295,10 +299,10 @@ def _measure_model(name: str, batch_size: int) -> dict[str, float]:
                     "keep": lambda: nl.trace(model, x),
                     "hooks": lambda: _hook_every_leaf(model, x),
                 },
-                n_runs=min(24, max(4, int(5 / plain))),
+                n_runs=min(20, max(3, int(4 / plain))),
                 n_warmup=1 if plain > 1 else 2,
             )
-        lens = _time_torchlens(model, x)  # last: it leaves torch changed
+        lens = _time_torchlens(model, x, n_runs=1 if plain > 0.3 else 2)  # last: it leaves torch changed
     kept = times["plain"]
     return {
         "n": n_operations,
@@ -312,10 +316,10 @@ def _measure_model(name: str, batch_size: int) -> dict[str, float]:
     }
 
 
-def _time_torchlens(model: torch.nn.Module, x: torch.Tensor) -> float:
+def _time_torchlens(model: torch.nn.Module, x: torch.Tensor, n_runs: int) -> float:
     import torchlens
 
-    return interleave({"lens": lambda: torchlens.trace(model, x)}, n_runs=2, n_warmup=0)["lens"].wall
+    return interleave({"lens": lambda: torchlens.trace(model, x)}, n_runs=n_runs, n_warmup=0)["lens"].wall
 
 
 class _Idle(TorchFunctionMode):

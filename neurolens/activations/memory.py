@@ -7,7 +7,6 @@ import math
 import mmap
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,15 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from neurolens.switches import Switch
+
 # Parameters of glibc's mallopt, from its <malloc.h>.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
-_LONGEST_MMAP = (
-    32 * 1024 * 1024
-)  # where glibc's own threshold ends up in any process that frees large tensors
+_LONGEST_MMAP = 2**25  # where glibc's own threshold ends up in any process that frees large tensors
 _PAGED = 2**18  # bytes: smaller arrays are not worth pages of their own
-
-_guard = threading.Lock()
-_n_users = 0
 
 
 @contextmanager
@@ -41,35 +37,27 @@ def keep_freed_memory() -> Iterator[None]:
     >>> with keep_freed_memory():
     ...     trace = nl.trace(torch.nn.Linear(4, 3), torch.ones(2, 4))
     """
+    with _kept:
+        yield
+
+
+def _keep() -> None:
     libc = _find_glibc()
-    if libc is None:
-        yield
-        return
-    _enter(libc)
-    try:
-        yield
-    finally:
-        _leave(libc)
+    if libc is not None:
+        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_TRIM_THRESHOLD, -1)
 
 
-def _enter(libc: ctypes.CDLL) -> None:
-    global _n_users
-    with _guard:
-        _n_users += 1
-        if _n_users == 1:
-            libc.mallopt(_M_MMAP_MAX, 0)
-            libc.mallopt(_M_TRIM_THRESHOLD, -1)
+def _give_back() -> None:
+    libc = _find_glibc()
+    if libc is not None:
+        libc.mallopt(_M_MMAP_MAX, 65536)
+        libc.mallopt(_M_MMAP_THRESHOLD, _LONGEST_MMAP)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2 * _LONGEST_MMAP)
+        libc.malloc_trim(0)
 
 
-def _leave(libc: ctypes.CDLL) -> None:
-    global _n_users
-    with _guard:
-        _n_users -= 1
-        if _n_users == 0:
-            libc.mallopt(_M_MMAP_MAX, 65536)
-            libc.mallopt(_M_MMAP_THRESHOLD, _LONGEST_MMAP)
-            libc.mallopt(_M_TRIM_THRESHOLD, 2 * _LONGEST_MMAP)
-            libc.malloc_trim(0)
+_kept = Switch(_keep, _give_back)
 
 
 def _find_glibc() -> ctypes.CDLL | None:

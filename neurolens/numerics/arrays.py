@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
 from neurolens.errors import InputError
+from neurolens.numerics.factors import eigh
 
 __all__ = [
     "Array",
@@ -66,7 +66,7 @@ def to_numpy(array: Array) -> NDArray[Any]:
 def eigh_psd(matrix: Array) -> tuple[Array, Array]:
     """Eigenvalues, ascending and never below 0, and eigenvectors of a symmetric positive semidefinite matrix."""
     if isinstance(matrix, np.ndarray):
-        values, vectors = scipy.linalg.eigh(matrix, driver="evd", check_finite=False)
+        values, vectors = eigh(matrix)
         return np.maximum(values, 0), vectors
     import torch
 

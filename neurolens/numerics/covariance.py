@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cholesky, solve_triangular
+from scipy.linalg import LinAlgError
 
 from neurolens.errors import InputError, check_choice, list_names
+from neurolens.numerics.factors import cholesky, solve_lower
 
 Array = NDArray[np.float64]
 CovarianceMethod = Literal["schaefer-strimmer", "ledoit-wolf", "full", "diagonal"]
@@ -166,7 +167,7 @@ def whiten(patterns: NDArray[Any], covariance: NDArray[Any]) -> Array:
             "be (n_features, n_features), or the variances (n_features,)."
         )
     lower = factor_covariance(covariance, "The noise covariance")
-    whitened: Array = solve_triangular(lower, patterns.T, lower=True, check_finite=False).T
+    whitened: Array = solve_lower(lower, patterns.T).T
     return whitened
 
 
@@ -178,7 +179,7 @@ def factor_covariance(covariance: NDArray[Any], what: str) -> Array:
     if np.abs(values - values.T).max() > ASYMMETRY * np.abs(values).max():
         raise InputError(f"{what} is not symmetric; average both halves: (S + S.T) / 2.")
     try:
-        lower: Array = cholesky(values, lower=True, check_finite=False)
+        lower: Array = cholesky(values)
     except LinAlgError:
         smallest = np.linalg.eigvalsh(values)[0]
         raise InputError(

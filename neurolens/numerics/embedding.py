@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
 
 from neurolens.errors import InputError
+from neurolens.numerics.factors import solve_lower
 
 __all__ = [
     "KINDS",
@@ -262,7 +262,7 @@ def _load(vectors: PairVectors, sample: Sample, mean: Array) -> Array:
     assert sample.factor is not None
     sums = vectors.squares @ sample.counts - mean[:, None] * sample.links.sum(axis=1)
     scaled = sums * np.sqrt(sample.counts)
-    loads: Array = solve_triangular(sample.factor, scaled.T, lower=True, check_finite=False).T
+    loads: Array = solve_lower(sample.factor, scaled.T).T
     return loads
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import nnls
 
 from neurolens.numerics.embedding import (
@@ -21,6 +20,7 @@ from neurolens.numerics.embedding import (
     prepare_vectors,
     project,
 )
+from neurolens.numerics.factors import cholesky, solve_lower
 
 __all__ = ["FITS", "Fit", "Mixture", "Target", "fit_mixture"]
 
@@ -119,8 +119,8 @@ def _solve(mixture: Mixture, components: Array, target: Target) -> Array:
         weights = np.zeros(len(gram))
         weights[np.argmax(towards / np.sqrt(np.diagonal(gram)))] = 1
         return weights
-    factor = cholesky(gram, lower=True)
-    return np.asarray(nnls(factor.T, solve_triangular(factor, towards, lower=True))[0], dtype=np.float64)
+    factor = cholesky(gram)
+    return np.asarray(nnls(factor.T, solve_lower(factor, towards))[0], dtype=np.float64)
 
 
 def _search(mixture: Mixture, components: Array, target: Target, weights: Array) -> Array:

@@ -52,9 +52,11 @@ Folds = Sequence[tuple[Indices, Indices]]
 DEFAULT_GRID = np.logspace(-4, 5, 10)
 """The default alphas, in units of the mean squared length of a training pattern."""
 
-_BATCH_ELEMENTS = (
-    2**25
-)  # largest working array (stimuli x targets), so that memory does not grow with targets
+# Targets (stimuli x targets) that are worked on at once: memory does not grow with them. On a processor they stay near
+# its caches, so that ten times as many take ten times as long; an accelerator wants them large.
+_BATCH_ELEMENTS = 2**19
+_BATCH_ELEMENTS_ON_DEVICE = 2**25
+_BATCH_TARGETS = 512  # at least: narrower products are slow
 _TIE = 10.0  # cross-validated errors closer than this many rounding errors are the same
 
 
@@ -216,7 +218,7 @@ def predict_split(split: Split, targets: Array, alpha: NDArray[np.float64]) -> F
     True
     """
     batches = []
-    for columns in _batches(*targets.shape):
+    for columns in _batches(targets):
         weights, mean = _weights(split.values, split.basis, targets[:, columns], alpha[columns])
         batches.append(to_numpy(split.probe @ weights + mean))
     return np.concatenate(batches, axis=1)
@@ -276,7 +278,7 @@ def fit_ridge(
     values, vectors = eigh_psd(centred @ centred.T if kernel is None else kernel)
     basis = centred @ vectors if primal else vectors
     coef = np.empty((features.shape[1], targets.shape[1]), dtype=targets.dtype)
-    for columns in _batches(*targets.shape):
+    for columns in _batches(on_device):
         weights, _ = _weights(values, basis, on_device[:, columns], choice.alpha[columns])
         inner = vectors @ weights if primal else centred.T @ (vectors @ weights)
         coef[:, columns] = to_numpy(inner / scale[:, None])
@@ -292,7 +294,7 @@ def _held_out_errors(
     for train, test in folds:
         split = split_design(design, train, test)
         probes = [split.probe / (split.values + float(alpha)) for alpha in alphas]
-        for columns in _batches(*targets.shape):
+        for columns in _batches(targets):
             inside, outside = targets[:, columns][train], targets[:, columns][test]
             mean = mean_rows(inside)
             projected = split.basis.T @ (inside - mean)
@@ -311,8 +313,12 @@ def _weights(values: Array, basis: Array, targets: Array, alpha: NDArray[np.floa
     return (basis.T @ (targets - mean)) / shrink, mean
 
 
-def _batches(n_rows: int, n_columns: int) -> Iterator[slice]:
+def _batches(targets: Array) -> Iterator[slice]:
     """Cut columns into slices whose working arrays stay small."""
-    size = max(1, _BATCH_ELEMENTS // max(1, n_rows))
+    n_rows, n_columns = targets.shape
+    if isinstance(targets, np.ndarray):
+        size = max(_BATCH_TARGETS, _BATCH_ELEMENTS // max(1, n_rows))
+    else:
+        size = max(1, _BATCH_ELEMENTS_ON_DEVICE // max(1, n_rows))
     for start in range(0, n_columns, size):
         yield slice(start, min(start + size, n_columns))

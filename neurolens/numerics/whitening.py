@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cholesky, solve_triangular
 from scipy.sparse import csr_array
 
 from neurolens.errors import InputError
 from neurolens.numerics.covariance import factor_covariance
+from neurolens.numerics.factors import cholesky, solve_lower
 
 Array = NDArray[np.float64]
 
@@ -98,7 +98,7 @@ def whiten_by_covariance(vectors: NDArray[Any], covariance: NDArray[Any]) -> Arr
     covariance = np.asarray(covariance, dtype=np.float64)
     check_covariance(covariance, n)
     lower = factor_covariance(covariance, "The covariance of stimuli")
-    inverse_root = solve_triangular(lower, np.eye(n), lower=True)  # S^-1 = R' R, so L = R'
+    inverse_root = solve_lower(lower, np.eye(n))  # S^-1 = R' R, so L = R'
     ones = inverse_root @ np.ones(n)
     weights = inverse_root.T @ ones / (ones @ ones)
     # L' G L = A (-D / 2) A' with A = R (I - 1 u')
@@ -151,8 +151,8 @@ def whiten_incomplete(
     rows, columns = (side[kept] for side in np.triu_indices(n, 1))
     by_pair = covariance[rows] - covariance[columns]
     contrast = by_pair[:, rows] - by_pair[:, columns]
-    lower = cholesky(contrast**2, lower=True, check_finite=False)
-    whitened: Array = solve_triangular(lower, vectors.T, lower=True, check_finite=False).T
+    lower = cholesky(contrast**2)
+    whitened: Array = solve_lower(lower, vectors.T).T
     return whitened
 
 

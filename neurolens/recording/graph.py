@@ -26,7 +26,7 @@ class Graph:
         return self.above[index] / max(max(self.above, default=0), 1)
 
 
-@collected_rarely()
+@collected_rarely
 def build_graph(recording: Recording) -> Graph:
     """Derive the data flow. A write is a parent of whatever reads that memory later, by any view."""
     events = recording.events

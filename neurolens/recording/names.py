@@ -53,7 +53,7 @@ class Names:
     aliases: dict[str, str] | None = None  # fx node name -> address; None until one is asked for
 
 
-@collected_rarely()
+@collected_rarely
 def assign_names(recording: Recording) -> Names:
     """Derive the addresses of everything in a recording."""
     keys = find_keys(recording)

@@ -18,12 +18,11 @@ import torch
 
 from neurolens.recording import compat
 from neurolens.recording.garbage import collected_rarely
+from neurolens.switches import Switch
 
 if TYPE_CHECKING:
     from neurolens.recording.recorder import Recorder
 
-_lock = threading.Lock()
-_watchers = 0
 _local = threading.local()
 
 _plain_start: Callable[..., Any] = threading.Thread.start
@@ -57,21 +56,12 @@ def _listening() -> Recorder | None:
 @contextmanager
 def watch_calls(recorder: Recorder) -> Iterator[None]:
     """Tell `recorder` of the calls in this thread, and in threads that are started from it."""
-    global _watchers
-    with _lock:
-        if _watchers == 0:
-            _replace()
-        _watchers += 1
-    _local.recorder = recorder
-    try:
-        with collected_rarely():  # what is recorded lives
+    with _replaced, collected_rarely:  # what is recorded lives
+        _local.recorder = recorder
+        try:
             yield
-    finally:
-        _local.recorder = None
-        with _lock:
-            _watchers -= 1
-            if _watchers == 0:
-                _put_back()
+        finally:
+            _local.recorder = None
 
 
 def _replace() -> None:
@@ -88,6 +78,9 @@ def _put_back() -> None:
     torch.ScriptFunction.__call__ = _plain_script  # type: ignore[method-assign]
     del torch.Tensor.set_  # it is inherited
     threading.Thread.start = _plain_start  # type: ignore[method-assign]
+
+
+_replaced = Switch(_replace, _put_back)
 
 
 def _watched_call(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
