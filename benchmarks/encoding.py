@@ -111,7 +111,7 @@ def measure_regions(sizes: Sizes) -> Row:
             "together": lambda: nl.encode(source, voxels, progress=False),
             "apart": lambda: [nl.encode(source, part, progress=False) for part in parts],
         },
-        n_runs=max(1, sizes.n_runs - 3),
+        n_runs=max(1, sizes.n_runs - 4),
         n_warmup=0,
     )
     task = f"encode, {sizes.n_regions} regions of {per_region} neuroids, in one call"

@@ -75,7 +75,7 @@ def measure_correlation(sizes: Sizes) -> list[Row]:
             "rsatoolbox": lambda: calc_rdm(Dataset(values), method="correlation"),
             "scipy": lambda: squareform(pdist(values, "correlation")),
         },
-        n_runs=3,
+        n_runs=2,
     )
     task = f"correlation RDM, {sizes.n_stimuli} stimuli x {sizes.n_features} features"
     rows = [

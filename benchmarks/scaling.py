@@ -135,7 +135,7 @@ def measure(job: Job, n: int) -> dict[str, float]:
         with keep_freed_memory():
             call()
             peak = read_peak_memory()
-            while len(times) < 3 or (sum(times) < ENOUGH and len(times) < 9):
+            while len(times) < 2 or (sum(times) < ENOUGH and len(times) < 9):
                 gc.collect()
                 start = time.process_time()
                 call()

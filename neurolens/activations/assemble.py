@@ -11,14 +11,14 @@ import torch
 import xarray as xr
 
 from neurolens._version import __version__
-from neurolens.activations.axes import Axes, StimulusAxis, is_array, split_axis
+from neurolens.activations.axes import Axes, StimulusAxis, split_axis
 from neurolens.activations.dims import NamedAxes, fill_names, name_axes, name_input
 from neurolens.errors import AddressError, InputError, TraceError, list_names
 from neurolens.recording.addresses import INPUT, Names, Target, results
 from neurolens.recording.events import Event, Recording, Value
 from neurolens.recording.graph import Graph
 from neurolens.recording.replay import replay
-from neurolens.recording.structures import same
+from neurolens.recording.structures import is_array, same
 from neurolens.schema import PASS, STIMULUS
 
 _NUMPY_FLOATS = frozenset({torch.float16, torch.float32, torch.float64})

@@ -18,6 +18,7 @@ from neurolens.recording.addresses import INPUT, Names, assign_names, results
 from neurolens.recording.events import Event, Recording, Value, leaves
 from neurolens.recording.keeping import keep_for
 from neurolens.recording.recorder import Keep, record
+from neurolens.recording.structures import is_array
 
 PassAddress = tuple[str, int, str]  # operation, number of the pass, place in the result
 Values = dict[PassAddress, Value]
@@ -301,9 +302,3 @@ def _agree(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 def _is_rounding(largest: torch.Tensor, values: torch.Tensor) -> bool:
     return bool(largest <= 1e-4 * values.abs().max() + 1e-12)
-
-
-def is_array(tensor: torch.Tensor) -> bool:
-    """Tell whether a tensor is plain numbers: not sparse, nested, quantised or without data."""
-    strided = tensor.layout is torch.strided and not tensor.is_nested
-    return strided and not tensor.is_quantized and tensor.device.type != "meta"

@@ -99,9 +99,9 @@ def compare_peaks(
     (['conv', 'fc'], 1.0)
     """
     check_choice(similarity, MEASURES, "similarity")
-    if n_bootstraps < 1 or not 0 < confidence < 1:
+    if n_bootstraps < 2 or not 0 < confidence < 1:
         raise InputError(
-            f"n_bootstraps={n_bootstraps} must be positive, confidence={confidence} between 0 and 1."
+            f"n_bootstraps={n_bootstraps} must be 2 or more, confidence={confidence} between 0 and 1."
         )
     rdms, targets = read_table(source, brain, metric=metric, ops=ops)
     regions = _check_order(order, targets)

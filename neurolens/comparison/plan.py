@@ -68,6 +68,10 @@ class Plan:
             if not isinstance(count, int | np.integer) or count < 0:
                 meaning = "" if name == "seed" else " (no test)"
                 raise InputError(f"{name}={count!r} must be a whole number, 0{meaning} or more.")
+        if self.n_bootstraps == 1:
+            raise InputError(
+                "n_bootstraps=1: one sample has no spread. Give 0 (no interval) or many, e.g. 1000."
+            )
         for name in self.options:
             check_choice(name, METHODS[self.method], f"options of method={self.method!r}:")
         if self.method != "rsa":

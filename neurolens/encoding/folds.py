@@ -67,6 +67,11 @@ def group_folds(groups: Labels, n_folds: int, *, seed: int, what: str = "cv") ->
     names, member, sizes = np.unique(groups.astype(str), return_inverse=True, return_counts=True)
     if n_folds < 2:
         raise InputError(f"{what}={n_folds!r}: cross-validation needs at least 2 folds.")
+    if names.size == 1:
+        raise InputError(
+            f"All {groups.size} stimuli are in one group ({str(names[0])!r}): nothing can be held out. Give groups= another "
+            "coord, or leave it out where each stimulus may be held out alone."
+        )
     if n_folds > names.size:
         raise InputError(
             f"{what}={n_folds}: more folds than there are groups of stimuli to hold out ({names.size}, of "

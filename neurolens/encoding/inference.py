@@ -175,7 +175,7 @@ def bootstrap_stimuli(
     >>> bool((interval.ci_low <= interval.score).all())
     True
     """
-    check_count(n_bootstraps, "n_bootstraps")
+    check_count(n_bootstraps, "n_bootstraps", least=2)
     if not 0 < confidence < 1:
         raise InputError(f"confidence={confidence!r}: give a share between 0 and 1, e.g. 0.95.")
     held = _HeldOut(result, by, blocks)

@@ -90,10 +90,10 @@ def adjust_fdr(p: Table, *, over_operations: bool) -> Table:
     return control_fdr(p) if over_operations else control_fdr(p.T).T
 
 
-def check_count(count: int, argument: str) -> None:
-    """Raise InputError unless something is to be done at least once."""
-    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
-        raise InputError(f"{argument}={count!r}: give a whole number of at least 1.")
+def check_count(count: int, argument: str, least: int = 1) -> None:
+    """Raise InputError unless something is to be done often enough."""
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < least:
+        raise InputError(f"{argument}={count!r}: give a whole number of at least {least}.")
 
 
 def _correct_cells(test: Counted) -> Table:

@@ -36,3 +36,9 @@ def same(a: torch.Tensor, b: torch.Tensor) -> bool:
     if torch.equal(a, b):
         return True
     return bool(((a == b) | ((a != a) & (b != b))).all())
+
+
+def is_array(tensor: torch.Tensor) -> bool:
+    """Tell whether a tensor is plain numbers: not sparse, nested, quantised or without data."""
+    strided = tensor.layout is torch.strided and not tensor.is_nested
+    return strided and not tensor.is_quantized and tensor.device.type != "meta"

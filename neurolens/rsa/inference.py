@@ -200,6 +200,8 @@ def _check_settings(settings: Settings, confidence: float) -> None:
     for name in ("n_bootstraps", "n_permutations"):
         if getattr(settings, name) < 0:
             raise InputError(f"{name}={getattr(settings, name)} must be 0 (none) or more.")
+    if settings.n_bootstraps == 1:
+        raise InputError("n_bootstraps=1: one sample has no spread. Give 0 (no interval) or many, e.g. 1000.")
     if not 0 < confidence < 1:
         raise InputError(f"confidence={confidence!r} must lie between 0 and 1, e.g. 0.95.")
     if settings.test == "t" and not settings.n_bootstraps and settings.resample != "subject":

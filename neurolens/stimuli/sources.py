@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 
 from neurolens.errors import NeurolensWarning, StimulusError, list_names
+from neurolens.recording.structures import is_array
 from neurolens.stimuli.images import check_image, read_image, to_rgb
 
 __all__ = [
@@ -211,7 +212,7 @@ def array_source(array: object) -> PixelSource | InputSource:
                 "This tensor is bfloat16, which numpy lacks: pass tensor.float(), and, for a model that takes "
                 "bfloat16, transform=torch.Tensor.bfloat16."
             )
-        if array.is_meta or array.layout is not torch.strided or array.is_nested or array.is_quantized:
+        if not is_array(array):
             raise StimulusError(
                 f"This tensor ({array.layout}, {array.dtype}, on {array.device}) is no plain array of values; convert "
                 "it, e.g. tensor.to_dense(), tensor.dequantize() or torch.nested.to_padded_tensor."

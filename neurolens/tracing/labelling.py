@@ -14,7 +14,6 @@ from neurolens.activations.assemble import (
     require_array,
     to_numpy,
 )
-from neurolens.activations.axes import is_array
 from neurolens.activations.operations import (
     Candidate,
     Ops,
@@ -23,6 +22,7 @@ from neurolens.activations.operations import (
     describe_candidate,
 )
 from neurolens.recording.addresses import Target, resolve, select
+from neurolens.recording.structures import is_array
 
 if TYPE_CHECKING:
     from neurolens.tracing.trace import Trace

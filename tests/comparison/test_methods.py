@@ -139,6 +139,7 @@ def test_reliability_is_the_ceiling_of_an_encoding_model(network):
         ({"control": "untrained"}, "model, stimuli"),
         ({"n_permutations": 1.5}, r"n_permutations=1\.5 must be a whole number"),
         ({"n_bootstraps": -1}, "n_bootstraps=-1"),
+        ({"n_bootstraps": 1}, "no spread"),
         ({"seed": -1}, "seed=-1 must be a whole number"),
         ({"seed": "a"}, "seed='a'"),
         ({"method": "pls", "passes": True}, "passes=True"),

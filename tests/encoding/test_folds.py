@@ -59,6 +59,7 @@ def test_splitters_get_the_groups(splitter, n_folds):
         (1, np.arange(5), "at least 2 folds"),
         (6, np.arange(5), "more folds than"),
         (3, np.repeat(["a", "b"], 5), "at most 2 folds"),
+        (3, np.repeat("run1", 5), r"one group \('run1'\)"),
         (KFold(2), np.array(["a", "b", "a", "b"]), "'a', 'b' on both sides"),
         ([([0, 1], [1, 2])], np.arange(3), "'1' on both sides"),
         ([([0, 1], [])], np.arange(3), "0 test stimuli"),

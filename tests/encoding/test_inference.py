@@ -263,6 +263,7 @@ def test_rdms_of_predictions_resemble_those_of_the_data(result):
         (lambda r: permute_responses(r, blocks="run"), LabelError, "blocks='run'"),
         (lambda r: permute_responses(r, by="lobe"), LabelError, "by='lobe'"),
         (lambda r: bootstrap_stimuli(r, confidence=95), InputError, "confidence=95"),
+        (lambda r: bootstrap_stimuli(r, n_bootstraps=1), InputError, "at least 2"),
     ],
 )
 def test_bad_questions_are_errors(result, call, error, message):

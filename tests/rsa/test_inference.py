@@ -202,6 +202,7 @@ def test_stimuli_are_joined_by_label(data):
         ({"resample": "voxel"}, "stimulus"),
         ({"confidence": 95}, "between 0 and 1"),
         ({"n_bootstraps": -1}, "n_bootstraps"),
+        ({"n_bootstraps": 1}, "no spread"),
         ({"n_folds": 3}, "Weighted or Selected"),
         ({"test": "t", "n_bootstraps": 0}, "standard error"),
     ],
