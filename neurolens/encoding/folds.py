@@ -69,8 +69,8 @@ def group_folds(groups: Labels, n_folds: int, *, seed: int, what: str = "cv") ->
         raise InputError(f"{what}={n_folds!r}: cross-validation needs at least 2 folds.")
     if names.size == 1:
         raise InputError(
-            f"All {groups.size} stimuli are in one group ({str(names[0])!r}): nothing can be held out. Give groups= another "
-            "coord, or leave it out where each stimulus may be held out alone."
+            f"All {groups.size} stimuli are in one group ({str(names[0])!r}): nothing can be held out. Give groups= "
+            "another coord, or leave it out where each stimulus may be held out alone."
         )
     if n_folds > names.size:
         raise InputError(

@@ -103,7 +103,7 @@ class Ledger:
         held, event, values = self.holdings.held, new_event(SOURCE, scope, ()), self.values
         if self.gradients is None and not self.memory.on_cpu:
             for name, tensor in held.items():
-                if not tensor.shape:  # a counter, most likely, that is never used
+                if tensor.dim() == 0:  # a counter, most likely, that is never used
                     continue
                 try:
                     value = values[id(tensor)] = self.enter_plain(tensor, event, True)
