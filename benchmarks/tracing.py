@@ -145,7 +145,7 @@ def _kinds_row() -> Row:
                     "trace": lambda run=run: nl.trace(run, x),
                     "idle": lambda run=run: _run_idle(run, x),
                 },
-                n_runs=15,
+                n_runs=9,
             )
             traced, nothing = (
                 1e6 * (timings[case].cpu - timings["plain"].cpu) / n_calls for case in ("trace", "idle")
@@ -286,10 +286,10 @@ def _measure_model(name: str, batch_size: int) -> dict[str, float]:
         first = time.perf_counter() - start
         fresh = interleave(
             {"plain": lambda: model(x), "keep": lambda: nl.trace(model, x)},
-            n_runs=1 if plain > 1 else 2,
-            n_warmup=0 if plain > 1 else 1,
+            n_runs=1 if plain > 0.3 else 3,
+            n_warmup=0,
         )
-        n_runs, n_warmup = min(20, max(3, int(4 / plain))), 1 if plain > 0.3 else 2
+        n_runs, n_warmup = min(12, max(3, int(3 / plain))), 1
         with keep_freed_memory():  # for all: else they differ by whose memory the system takes back
             # Apart from those that keep everything: what follows these finds its memory elsewhere, and caches cold.
             light = interleave(
@@ -299,7 +299,7 @@ def _measure_model(name: str, batch_size: int) -> dict[str, float]:
                     "none": lambda: nl.trace(model, x, keep=None),
                     "five": lambda: nl.trace(model, x, keep=FIVE_LAYERS[name]),
                 },
-                n_runs=n_runs if batch_size > 1 else 5,
+                n_runs=n_runs if batch_size > 1 else 3,
                 n_warmup=n_warmup,
             )
             full = interleave(
@@ -311,7 +311,7 @@ def _measure_model(name: str, batch_size: int) -> dict[str, float]:
                 n_runs=max(2, n_runs // 2) if batch_size > 1 else n_runs,
                 n_warmup=n_warmup,
             )
-        lens = _time_torchlens(model, x, n_runs=1 if plain > 0.3 else 2)  # last: it leaves torch changed
+        lens = _time_torchlens(model, x, n_runs=1 if plain > 0.1 else 2)  # last: it leaves torch changed
     return {
         "n": n_operations,
         "plain": light["plain"].wall,

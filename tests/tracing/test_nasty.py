@@ -722,6 +722,21 @@ def dict_out():
     return (lambda x: {"a": x + 1, "b": [x * 2, {"c": x - 1}]}), x34()
 
 
+@case("the model holds a buffer without a shape, and counts its calls in one without dims")
+def odd_buffers():
+    class M(nn.Module):
+        def __init__(s):
+            super().__init__()
+            s.register_buffer("ragged", torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]))
+            s.register_buffer("n_calls", torch.tensor(0))
+
+        def forward(s, x):
+            s.n_calls.add_(1)
+            return x * s.n_calls
+
+    return M(), x34()
+
+
 @case("nothing happens")
 def identity():
     return nn.Identity(), x34()
