@@ -53,12 +53,12 @@ def main() -> None:
         return
     folder = Path(tempfile.mkdtemp(prefix="neurolens-bench-"))
     try:
-        n_images, n_runs = (40, 1) if asked.small else (256, 4)
+        n_images, n_runs = (40, 1) if asked.small else (256, 3)
         images = make_images(folder / "images", 2 * n_images)
         layers, ours = compare_layers(images[:n_images], folder, n_runs)
         rows = [
             layers,
-            compare_all(images[: 32 if asked.small else 128], folder, min(n_runs, 3)),
+            compare_all(images[: 32 if asked.small else 128], folder, min(n_runs, 2)),
             compare_peak(folder, (200, 400) if asked.small else (200, 10_000)),
             compare_reading(folder, 20_000_000 if asked.small else 2_000_000_000, n_runs),
             compare_dask(images, folder, min(n_runs, 3)),

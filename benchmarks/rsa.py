@@ -76,6 +76,7 @@ def measure_correlation(sizes: Sizes) -> list[Row]:
             "scipy": lambda: squareform(pdist(values, "correlation")),
         },
         n_runs=2,
+        n_warmup=0,
     )
     task = f"correlation RDM, {sizes.n_stimuli} stimuli x {sizes.n_features} features"
     rows = [

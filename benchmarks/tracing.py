@@ -236,8 +236,10 @@ def build(name: str, batch_size: int) -> tuple[torch.nn.Module, torch.Tensor]:
 
 def _model_rows(name: str) -> list[Row]:
     rows = []
+    found = run_apart("benchmarks.tracing", "model", name)
     for batch_size, most in BATCHES.items():
-        answer = run_apart("benchmarks.tracing", "model", name, str(batch_size))
+        prefix = f"{batch_size} "
+        answer = {key.removeprefix(prefix): value for key, value in found.items() if key.startswith(prefix)}
         rows.append(
             Row(
                 f"{name}, batch {batch_size}: keep everything ({answer['n']:.0f} operations)",
@@ -274,9 +276,23 @@ def _say_idle(answer: dict[str, float]) -> str:
     return f"a mode that does nothing {answer['idle']:.3f} x"
 
 
-def _measure_model(name: str, batch_size: int) -> dict[str, float]:
-    """Ratios to the plain forward of the same turn, all in one process."""
-    model, x = build(name, batch_size)
+def _measure_model(name: str) -> dict[str, float]:
+    """Measure all batch sizes in one process, keys like "16 keep"; TorchLens last, since it leaves torch changed."""
+    cases = {batch_size: build(name, batch_size) for batch_size in BATCHES}
+    found = {}
+    for batch_size, (model, x) in cases.items():
+        found |= {f"{batch_size} {key}": value for key, value in _measure_batch(name, model, x).items()}
+    for batch_size, (model, x) in cases.items():
+        plain = found[f"{batch_size} plain"]
+        with torch.no_grad():
+            lens = _time_torchlens(model, x, n_runs=1 if plain > 0.1 else 2)
+        found[f"{batch_size} lens"] = lens / plain
+    return found
+
+
+def _measure_batch(name: str, model: torch.nn.Module, x: torch.Tensor) -> dict[str, float]:
+    """Ratios to the plain forward of the same turn."""
+    is_small = len(x) == 1  # only what keeps everything is reported
     with torch.no_grad():
         model(x)
         start = time.perf_counter()
@@ -299,7 +315,7 @@ def _measure_model(name: str, batch_size: int) -> dict[str, float]:
                     "none": lambda: nl.trace(model, x, keep=None),
                     "five": lambda: nl.trace(model, x, keep=FIVE_LAYERS[name]),
                 },
-                n_runs=n_runs if batch_size > 1 else 3,
+                n_runs=3 if is_small else n_runs,
                 n_warmup=n_warmup,
             )
             full = interleave(
@@ -308,10 +324,9 @@ def _measure_model(name: str, batch_size: int) -> dict[str, float]:
                     "keep": lambda: nl.trace(model, x),
                     "hooks": lambda: _hook_every_leaf(model, x),
                 },
-                n_runs=max(2, n_runs // 2) if batch_size > 1 else n_runs,
+                n_runs=n_runs if is_small else max(2, n_runs // 2),
                 n_warmup=n_warmup,
             )
-        lens = _time_torchlens(model, x, n_runs=1 if plain > 0.1 else 2)  # last: it leaves torch changed
     return {
         "n": n_operations,
         "plain": light["plain"].wall,
@@ -319,7 +334,6 @@ def _measure_model(name: str, batch_size: int) -> dict[str, float]:
         "plain_beside": full["plain"].wall,
         "first": first / fresh["plain"].wall,
         "fresh": fresh["keep"].over(fresh["plain"]),
-        "lens": lens / fresh["plain"].wall,
         **{case: light[case].over(light["plain"]) for case in ("idle", "none", "five")},
         **{case: full[case].over(full["plain"]) for case in ("keep", "hooks")},
         "keep_cpu": full["keep"].over(full["plain"], "cpus"),
@@ -410,8 +424,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["outside"]:
             print(json.dumps(_measure_outside()))
-        case ["model", name, batch_size]:
-            print(json.dumps(_measure_model(name, int(batch_size))))
+        case ["model", name]:
+            print(json.dumps(_measure_model(name)))
         case ["memory", name]:
             print(json.dumps(_measure_memory(name)))
         case _:
