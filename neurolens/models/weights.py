@@ -40,15 +40,17 @@ def hash_weights(model: Callable[..., Any]) -> str:
     for name, value in state.items():
         if isinstance(value, Tensor):
             refuse_shapeless(name, value)
-            digest.update(repr((name, tuple(value.shape), str(value.dtype))).encode())
-            digest.update(b"" if value.is_meta else _tensor_bytes(value))
+            for part in value.unbind() if value.is_nested else (value,):
+                digest.update(repr((name, tuple(part.shape), str(part.dtype))).encode())
+                digest.update(b"" if part.is_meta else _tensor_bytes(part))
         else:  # a module's own extra state
             digest.update(repr((name, value)).encode())
     return digest.hexdigest()
 
 
 def _tensor_bytes(tensor: Tensor) -> Any:
-    flat = tensor.detach().to("cpu").contiguous().reshape(-1)
+    dense = tensor if tensor.layout is torch.strided else tensor.to_dense()
+    flat = dense.detach().to("cpu").contiguous().reshape(-1)
     return flat.view(torch.uint8).numpy() if flat.numel() else b""
 
 
