@@ -40,7 +40,7 @@ def main() -> None:
     n = max(1, round(1000 * effort))
     wall, cpu = time.perf_counter(), time.process_time()
     nl.compare(rdms, brain, n_permutations=n, n_bootstraps=n)
-    timing = Timing(time.perf_counter() - wall, time.process_time() - cpu, 0.0, 1)
+    timing = Timing((time.perf_counter() - wall,), (time.process_time() - cpu,))
     row = Row(
         f"profile of {N_OPS} operations, {N_STIMULI} stimuli, 3 regions of {N_SUBJECTS} subjects by RSA, {n} "
         f"permutations and {n} bootstraps",

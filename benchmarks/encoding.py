@@ -164,7 +164,7 @@ def measure_operations(sizes: Sizes) -> Row:
     voxels = nl.brain.responses(rng.normal(size=(n_stimuli, n_neuroids)), stimulus=ids)
     wall, cpu = time.perf_counter(), time.process_time()
     nl.encode(source, voxels)
-    timing = Timing(time.perf_counter() - wall, time.process_time() - cpu, 0.0, 1)
+    timing = Timing((time.perf_counter() - wall,), (time.process_time() - cpu,))
     task = f"encode, {sizes.n_operations} operations x {n_neuroids} neuroids, {n_stimuli} stimuli, one call"
     each = f"{say_seconds(timing.cpu / sizes.n_operations)} an operation"
     return Row(task, str(timing), "none", each, "one call with a progress bar", True)

@@ -23,14 +23,28 @@ _BEGIN = time.perf_counter()
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one case: medians over its runs, the range that half of the wall times lie in, and each of them."""
+    """Seconds of one case in each of its runs."""
 
-    wall: float
-    cpu: float
-    spread: float
-    n_runs: int
-    walls: tuple[float, ...] = ()
-    cpus: tuple[float, ...] = ()
+    walls: tuple[float, ...]
+    cpus: tuple[float, ...]
+
+    @property
+    def wall(self) -> float:
+        """Median wall time."""
+        return statistics.median(self.walls)
+
+    @property
+    def cpu(self) -> float:
+        """Median CPU time."""
+        return statistics.median(self.cpus)
+
+    @property
+    def spread(self) -> float:
+        """The range that half of the wall times lie in."""
+        if len(self.walls) < 2:
+            return 0.0
+        low, _, high = statistics.quantiles(self.walls, n=4)
+        return high - low
 
     def over(self, plain: Timing, clock: Literal["walls", "cpus"] = "walls") -> float:
         """Median over the turns of how many times as long this took as another case in the same turn."""
@@ -75,19 +89,7 @@ def interleave(
             if turn >= n_warmup:
                 walls[name].append(wall)
                 cpus[name].append(cpu)
-    return {name: _summarise(walls[name], cpus[name]) for name in cases}
-
-
-def _summarise(walls: list[float], cpus: list[float]) -> Timing:
-    quartiles = statistics.quantiles(walls, n=4) if len(walls) > 1 else [0.0, 0.0, 0.0]
-    return Timing(
-        statistics.median(walls),
-        statistics.median(cpus),
-        quartiles[2] - quartiles[0],
-        len(walls),
-        tuple(walls),
-        tuple(cpus),
-    )
+    return {name: Timing(tuple(walls[name]), tuple(cpus[name])) for name in cases}
 
 
 def run_apart(module: str, *arguments: str, environment: Mapping[str, str] | None = None) -> dict[str, float]:

@@ -24,11 +24,12 @@ ORDER = (
 )
 HEAD = """# Benchmarks
 
-Every case and its peer run in one process, in turn, on the same data; times are medians, wall first and then CPU.
-Memory is the peak of a process of its own. Traces are timed, and sizes compared, in memory that is used again
-(`keep_freed_memory`), the peer's likewise: how long the system takes to hand out fresh memory changes from moment to
-moment, and is measured by itself. `make bench` measures everything again; a section's own command measures that
-section. A target that was not reached says **missed**, with its limit beside it where one was measured.
+Every case and its peer run in one process, in turn, on the same data; times are medians (of one or two runs where a
+case takes many seconds), wall first and then CPU. Memory is the peak of a process of its own. Traces are timed, and
+sizes compared, in memory that is used again (`keep_freed_memory`), the peer's likewise: how long the system takes to
+hand out fresh memory changes from moment to moment, and is measured by itself. `make bench` measures everything again;
+a section's own command measures that section. A target that was not reached says **missed**, with its limit beside it
+where one was measured.
 """
 EMPTY = "No section has been measured on a quiet machine yet.\n"
 

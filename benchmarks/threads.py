@@ -1,7 +1,8 @@
 """What further threads bring: the analyses on one thread, and on all cores as they run where nobody says how many.
 
-`python -m benchmarks.threads` (under a minute). Each job runs in two processes of its own, one after the other. A job
-may gain nothing; it must not lose, as small matrices do where the threads of two libraries wait for each other.
+`python -m benchmarks.threads` (about a minute and a half). Each job runs in two processes of its own, one after the
+other. A job may gain nothing; it must not lose, as small matrices do where the threads of two libraries wait for each
+other.
 """
 
 from __future__ import annotations
@@ -11,21 +12,17 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
-import torch
 import xarray as xr
 
 import neurolens as nl
 from benchmarks.measuring import Row, interleave, run_apart, save, say_seconds
+from benchmarks.scaling import label, prepare_encoding
 
 COMMAND = "python -m benchmarks.threads"
 MOST = 1.2  # times the time of one thread
-
-
-def label(values: np.ndarray, *dims: str) -> xr.DataArray:
-    ids = [f"im{i}" for i in range(len(values))]
-    return xr.DataArray(values, {"stimulus": ids}, ("stimulus", *dims))
 
 
 def prepare_ridge() -> Callable[[], object]:
@@ -35,19 +32,9 @@ def prepare_ridge() -> Callable[[], object]:
     return lambda: nl.Ridge().fit(X, Y)
 
 
-def prepare_encode() -> Callable[[], object]:
-    """Encode 20,000 voxels, 200 stimuli."""
-    rng = np.random.default_rng(0)
-    features = label(rng.standard_normal((200, 1000), dtype=np.float32), "unit")
-    voxels = nl.brain.responses(
-        rng.standard_normal((200, 20_000), dtype=np.float32), stimulus=features.stimulus.values
-    )
-    return lambda: nl.encode(features, voxels, progress=False)
-
-
 def prepare_rdm() -> Callable[[], object]:
     """Correlation RDM of 1000 stimuli."""
-    patterns = label(np.random.default_rng(0).standard_normal((1000, 20_000), dtype=np.float32), "unit")
+    patterns = label(np.random.default_rng(0).standard_normal((1000, 20_000), dtype=np.float32))
     return lambda: nl.rdm(patterns)
 
 
@@ -68,7 +55,7 @@ def _label_many(values: np.ndarray, dim: str) -> xr.DataArray:
 
 JOBS = {
     "ridge": ("Ridge().fit, 1000 stimuli, 5000 features, 2000 neuroids", prepare_ridge),
-    "encode": ("encode, 200 stimuli, 1000 features, 20,000 voxels", prepare_encode),
+    "encode": ("encode, 200 stimuli, 1000 features, 20,000 voxels", lambda: prepare_encoding(20_000, Path())),
     "rdm": ("correlation RDM, 1000 stimuli x 20,000 features", prepare_rdm),
     "inference": ("bootstrap, whitened-pearson, 92 stimuli, 1000 samples", prepare_inference),
 }
@@ -103,7 +90,6 @@ def compare_threads(name: str) -> Row:
 def main(arguments: list[str]) -> None:
     """Measure all jobs, or print what one takes."""
     if arguments:
-        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
         print(json.dumps(measure(arguments[0])))
         return
     save("threads", "One thread and all of them", COMMAND, [compare_threads(name) for name in JOBS])

@@ -1,6 +1,6 @@
 """What tracing costs: per operation, per model, in memory; forward hooks and TorchLens beside it.
 
-`python -m benchmarks.tracing` measures everything (about 7 minutes on 2 cores).
+`python -m benchmarks.tracing` measures everything (several minutes).
 """
 
 from __future__ import annotations

@@ -386,11 +386,11 @@ class Recorder(TorchFunctionMode):
 
     def leave(self, inner: Scope, out: Any) -> None:
         """Close the scope of a module call: its output is the event that made the tensor it returns."""
-        ledger, keep, outer = self.ledger, self.keep, inner.parent
+        ledger = self.ledger
         inner.out = ledger.lift(out, inner, ())
-        assert outer is not None
-        outer.children.append(inner)
-        if keep is not True and keep is not False and self._wants_address(inner, ""):
+        assert inner.parent is not None
+        inner.parent.children.append(inner)
+        if self._wants_address(inner, ""):
             ledger.hold_all(inner.out, out)
 
     def close(self, inner: Scope) -> None:
