@@ -42,10 +42,10 @@ class Sizes:
     n_features: int = 5000
     n_neuroids: int = 2000
     n_regions: int = 20
-    n_operations: int = 20
+    n_operations: int = 10
     n_permutations: int = 1000
     n_streamed: int = 1_000_000
-    n_runs: int = 5
+    n_runs: int = 3
 
 
 SMALL = Sizes(100, 200, 60, 4, 5, 50, 20_000, 1)
@@ -111,7 +111,7 @@ def measure_regions(sizes: Sizes) -> Row:
             "together": lambda: nl.encode(source, voxels, progress=False),
             "apart": lambda: [nl.encode(source, part, progress=False) for part in parts],
         },
-        n_runs=max(1, sizes.n_runs - 4),
+        n_runs=1,
         n_warmup=0,
     )
     task = f"encode, {sizes.n_regions} regions of {per_region} neuroids, in one call"
@@ -136,7 +136,7 @@ def measure_permutations(sizes: Sizes) -> list[Row]:
                 source, some, n_permutations=20, progress=False
             ),
         },
-        n_runs=max(1, sizes.n_runs - 2),
+        n_runs=2,
     )
     n = sizes.n_permutations
     return [

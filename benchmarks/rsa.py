@@ -136,7 +136,7 @@ def measure_covariance(sizes: Sizes) -> list[Row]:
                 "ours": lambda method=method: estimate_covariance(residuals, method),
                 "peer": lambda theirs=theirs: cov_from_residuals(residuals, method=theirs),
             },
-            n_runs=2,
+            n_runs=1,
             n_warmup=0,
         )
         task = f"{method} covariance, {sizes.n_residuals} x {sizes.n_voxels}"

@@ -129,7 +129,7 @@ def say_scaled(timing: Timing, scale: float) -> str:
 
 
 def main(quick: bool) -> None:
-    n_runs, n_samples = (1, 200) if quick else (3, N_SAMPLES)
+    n_runs, n_samples = (1, 200) if quick else (2, N_SAMPLES)
     n_peers = {"pearson": 40, "rho-a": 20, "whitened-pearson": 5, "whitened-cosine": 5}
     rows = [measure_bootstrap(name, n_peers[name], n_samples, n_runs) for name in PEER_NAMES]
     rows.append(measure_searchlight(max(n_runs, 2)))
