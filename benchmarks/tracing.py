@@ -305,7 +305,7 @@ def _measure_batch(name: str, model: torch.nn.Module, x: torch.Tensor) -> dict[s
             n_runs=1 if plain > 0.3 else 3,
             n_warmup=0,
         )
-        n_runs, n_warmup = min(12, max(3, int(3 / plain))), int(plain < 1)
+        n_runs = min(12, max(3, int(3 / plain)))
         with keep_freed_memory():  # for all: else they differ by whose memory the system takes back
             # Apart from those that keep everything: what follows these finds its memory elsewhere, and caches cold.
             light = interleave(
@@ -316,7 +316,7 @@ def _measure_batch(name: str, model: torch.nn.Module, x: torch.Tensor) -> dict[s
                     "five": lambda: nl.trace(model, x, keep=FIVE_LAYERS[name]),
                 },
                 n_runs=3 if is_small else n_runs,
-                n_warmup=n_warmup,
+                n_warmup=int(plain < 1),
             )
             full = interleave(
                 {
@@ -325,7 +325,6 @@ def _measure_batch(name: str, model: torch.nn.Module, x: torch.Tensor) -> dict[s
                     "hooks": lambda: _hook_every_leaf(model, x),
                 },
                 n_runs=n_runs if is_small else max(2, n_runs // 2),
-                n_warmup=n_warmup,
             )
     return {
         "n": n_operations,
