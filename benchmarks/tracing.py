@@ -5,15 +5,18 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import resource
+import statistics
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torchvision
 from torch.overrides import TorchFunctionMode
@@ -41,7 +44,7 @@ FIVE_LAYERS = {
 def main() -> None:
     """Measure everything and keep the rows."""
     torch.manual_seed(0)
-    rows = [*_operation_rows(), _kinds_row(), _outside_row()]
+    rows = [*_operation_rows(), _kinds_row(), _cold_kinds_row(), _outside_row()]
     for name in MODELS:
         rows += _model_rows(name)
     rows += [_memory_row(name) for name in MODELS]
@@ -121,6 +124,45 @@ def _operation_rows() -> list[Row]:
 
 def _kinds_row() -> Row:
     """What a call of each kind adds: where the cost of a network of small operations comes from."""
+
+    def repeat(call: Callable[[torch.Tensor], torch.Tensor]) -> _Measured:
+        def run(x: torch.Tensor) -> list[float]:
+            start = time.perf_counter()
+            for _ in range(500):
+                call(x)
+            return [(time.perf_counter() - start) / 500]
+
+        return run
+
+    return _compare_kinds("what one call adds, everything kept", repeat, {})
+
+
+def _cold_kinds_row() -> Row:
+    """The same where the caches hold other data at each call, as after a kernel on a large batch."""
+    other = np.ones(96 * 2**20, dtype=np.uint8)
+
+    def repeat(call: Callable[[torch.Tensor], torch.Tensor]) -> _Measured:
+        def run(x: torch.Tensor) -> list[float]:
+            times = []
+            for _ in range(40):
+                np.add(other, 1, out=other)
+                start = time.perf_counter()
+                call(x)
+                times.append(time.perf_counter() - start)
+            return times
+
+        return run
+
+    task = "what one call adds after 96 MiB went through the caches, structure only"
+    return _compare_kinds(task, repeat, {"keep": None})
+
+
+_Measured = Callable[[torch.Tensor], list[float]]  # seconds of one call, several times
+
+
+def _compare_kinds(
+    task: str, repeat: Callable[[Callable[[torch.Tensor], torch.Tensor]], _Measured], options: dict[str, Any]
+) -> Row:
     x = torch.ones(1, 4, 2, 2)
     kinds = {
         "a function of C (torch.relu)": torch.relu,
@@ -129,38 +171,30 @@ def _kinds_row() -> Row:
         "Conv2d": torch.nn.Conv2d(4, 4, 1).eval(),
         "BatchNorm2d": torch.nn.BatchNorm2d(4).eval(),
     }
-    n_calls, ours, idle = 500, [], []
+    ours, nothing = [], []
     n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # one that waits would count as work
+    torch.set_num_threads(1)
     with torch.no_grad():
         for name, call in kinds.items():
+            measured = repeat(call)
+            times: dict[str, list[float]] = {"plain": [], "traced": [], "idle": []}
 
-            def run(x: torch.Tensor, call: Callable[[torch.Tensor], torch.Tensor] = call) -> None:
-                for _ in range(n_calls):
-                    call(x)
+            def run(case: str, x: torch.Tensor, measured: _Measured = measured) -> torch.Tensor:
+                times[case] += measured(x)  # noqa: B023
+                return x
 
-            timings = interleave(
-                {
-                    "plain": lambda run=run: run(x),
-                    "trace": lambda run=run: nl.trace(run, x),
-                    "idle": lambda run=run: _run_idle(run, x),
-                },
-                n_runs=9,
-            )
-            traced, nothing = (
-                1e6 * (timings[case].cpu - timings["plain"].cpu) / n_calls for case in ("trace", "idle")
-            )
-            ours.append(f"{name} {traced:.1f} µs")
-            idle.append(f"{nothing:.1f}")
+            plain, traced, idle = (functools.partial(run, case) for case in times)
+            cases = {
+                "plain": lambda plain=plain: plain(x),
+                "traced": lambda traced=traced: nl.trace(traced, x, **options),
+                "idle": lambda idle=idle: _run_idle(idle, x),
+            }
+            interleave(cases, n_runs=9)
+            alone, with_trace, with_mode = (1e6 * statistics.median(each) for each in times.values())
+            ours.append(f"{name} {with_trace - alone:.1f} µs")
+            nothing.append(f"{with_mode - alone:.1f}")
     torch.set_num_threads(n_threads)
-    return Row(
-        "what one call adds, everything kept",
-        ", ".join(ours),
-        f"a mode that does nothing {', '.join(idle)} µs",
-        "",
-        "",
-        None,
-    )
+    return Row(task, ", ".join(ours), f"a mode that does nothing {', '.join(nothing)} µs", "", "", None)
 
 
 def _repeat(run: Callable[[], object], n_times: int) -> Callable[[], None]:
@@ -253,14 +287,15 @@ def _model_rows(name: str) -> list[Row]:
             )
         )
         if batch_size > 1:
+            hooks = f"; hooks on them, with copies of what is overwritten, {answer['hooks_five']:.3f} x"
             rows += [
-                _small_row(name, batch_size, "keep 5 layers", answer, "five"),
-                _small_row(name, batch_size, "structure only", answer, "none"),
+                _small_row(name, batch_size, "keep 5 layers", answer, "five", hooks),
+                _small_row(name, batch_size, "structure only", answer, "none", ""),
             ]
     return rows
 
 
-def _small_row(name: str, batch_size: int, what: str, answer: dict[str, float], case: str) -> Row:
+def _small_row(name: str, batch_size: int, what: str, answer: dict[str, float], case: str, hooks: str) -> Row:
     task, ratio = f"{name}, batch {batch_size}: {what}", answer[case]
     plain = f"plain {say_seconds(answer['plain'])}, half of its runs within {answer['spread']:.1%}"
     each, idle = (1e6 * (answer[one] - 1) * answer["plain"] / answer["n"] for one in (case, "idle"))
@@ -268,7 +303,14 @@ def _small_row(name: str, batch_size: int, what: str, answer: dict[str, float], 
         f"{each:.0f} µs an operation; {idle:.0f} where a mode does nothing: caches hold the batch, not Python"
     )
     return Row(
-        task, f"{ratio:.3f} x", plain, f"{ratio:.3f}", "≤ 1.05", ratio <= 1.05, _say_idle(answer), note
+        task,
+        f"{ratio:.3f} x",
+        plain,
+        f"{ratio:.3f}",
+        "≤ 1.05",
+        ratio <= 1.05,
+        _say_idle(answer) + hooks,
+        note,
     )
 
 
@@ -308,13 +350,19 @@ def _measure_batch(name: str, model: torch.nn.Module, x: torch.Tensor) -> dict[s
         n_runs = min(12, max(3, int(3 / plain)))
         with keep_freed_memory():  # for all: else they differ by whose memory the system takes back
             # Apart from those that keep everything: what follows these finds its memory elsewhere, and caches cold.
-            light = interleave(
-                {
-                    "plain": lambda: model(x),
-                    "idle": lambda: _run_idle(model, x),
+            cases: dict[str, Callable[[], object]] = {
+                "plain": lambda: model(x),
+                "idle": lambda: _run_idle(model, x),
+            }
+            if not is_small:
+                layers = _mark_overwritten(model, x, FIVE_LAYERS[name])
+                cases |= {
                     "none": lambda: nl.trace(model, x, keep=None),
                     "five": lambda: nl.trace(model, x, keep=FIVE_LAYERS[name]),
-                },
+                    "hooks_five": lambda: _hook_layers(model, x, layers),
+                }
+            light = interleave(
+                cases,
                 n_runs=3 if is_small else n_runs,
                 n_warmup=int(plain < 1),
             )
@@ -333,7 +381,7 @@ def _measure_batch(name: str, model: torch.nn.Module, x: torch.Tensor) -> dict[s
         "plain_beside": full["plain"].wall,
         "first": first / fresh["plain"].wall,
         "fresh": fresh["keep"].over(fresh["plain"]),
-        **{case: light[case].over(light["plain"]) for case in ("idle", "none", "five")},
+        **{case: light[case].over(light["plain"]) for case in light if case != "plain"},
         **{case: full[case].over(full["plain"]) for case in ("keep", "hooks")},
         "keep_cpu": full["keep"].over(full["plain"], "cpus"),
     }
@@ -354,9 +402,37 @@ class _Idle(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _run_idle(model: Callable[[torch.Tensor], object], x: torch.Tensor) -> None:
+def _run_idle(model: Callable[..., object], *inputs: object) -> None:
     with _Idle():
+        model(*inputs)
+
+
+def _hook_layers(
+    model: torch.nn.Module, x: torch.Tensor, layers: dict[str, bool]
+) -> dict[str, tuple[torch.Tensor, int]]:
+    """Keep what layers return, by hooks: by copy where they are marked. The number counts writes before."""
+    kept: dict[str, tuple[torch.Tensor, int]] = {}
+
+    def hook(name: str) -> Callable[..., None]:
+        def keep(_module: object, _inputs: object, out: Any) -> None:
+            out = out[0] if isinstance(out, tuple) else out
+            kept[name] = (out.clone() if layers[name] else out, out._version)
+
+        return keep
+
+    handles = [model.get_submodule(name).register_forward_hook(hook(name)) for name in layers]
+    try:
         model(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return kept
+
+
+def _mark_overwritten(model: torch.nn.Module, x: torch.Tensor, names: list[str]) -> dict[str, bool]:
+    """Tell of each layer whether the model writes over what it returned."""
+    kept = _hook_layers(model, x, dict.fromkeys(names, False))
+    return {name: out._version > version for name, (out, version) in kept.items()}
 
 
 def _hook_every_leaf(model: torch.nn.Module, x: torch.Tensor) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from neurolens.activations.batches import Call, rebatch, undisturbed
 from neurolens.activations.rations import Ration, place_of, wants_places
 from neurolens.recording.addresses import INPUT, Names, assign_names, results
 from neurolens.recording.events import Event, Recording, Value, leaves
-from neurolens.recording.keeping import keep_for
-from neurolens.recording.recorder import Keep, record
+from neurolens.recording.keeping import Keep, keep_for
+from neurolens.recording.recorder import record
 from neurolens.recording.structures import is_array
 
 PassAddress = tuple[str, int, str]  # operation, number of the pass, place in the result

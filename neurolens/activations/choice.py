@@ -17,8 +17,7 @@ from neurolens.activations.operations import (
 from neurolens.errors import AddressError, ModelError, list_names
 from neurolens.recording.addresses import Names, Target, is_glob, resolve, results, select
 from neurolens.recording.events import Value
-from neurolens.recording.keeping import keep_for
-from neurolens.recording.recorder import Keep
+from neurolens.recording.keeping import Keep, keep_for
 
 
 class Chooser:

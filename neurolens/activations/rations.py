@@ -7,7 +7,7 @@ from itertools import islice
 
 from neurolens.recording import compat
 from neurolens.recording.events import Event, Scope
-from neurolens.recording.recorder import Keep
+from neurolens.recording.keeping import Keep
 from neurolens.recording.scopes import current_recorder
 
 Place = tuple[str, ...]  # a function's name, the composites around it, the path of the module they are in

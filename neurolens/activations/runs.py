@@ -27,8 +27,8 @@ from neurolens.models import Model
 from neurolens.recording.addresses import Names
 from neurolens.recording.events import Event, Recording, Value
 from neurolens.recording.graph import build_graph
-from neurolens.recording.keeping import keep_for
-from neurolens.recording.recorder import Keep, Recorder, record
+from neurolens.recording.keeping import Keep, keep_for
+from neurolens.recording.recorder import Recorder, record
 from neurolens.recording.structures import list_tensors
 from neurolens.stimuli import Stimuli
 

@@ -54,14 +54,6 @@ def _never(*_: object) -> bool:
     return False
 
 
-def is_mode_active(mode: object) -> bool:
-    """Tell whether calls into torch would reach `mode` in this thread now."""
-    depth = count_modes()
-    if depth and mode_at(depth - 1) is mode:
-        return True
-    return any(mode_at(index) is mode for index in range(depth - 1))
-
-
 def eager() -> AbstractContextManager[Any]:
     """Run what is compiled as plain Python: compiled parts would hide their operations, and refuse a mode.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from types import CodeType, FrameType, MappingProxyType
+from types import CodeType, MappingProxyType
 from typing import Any
 
 import torch
@@ -52,8 +52,8 @@ class Value(_ValueDefaults):
     device: torch.device
     storage: int
     owner: weakref.ref[torch.Tensor]
-    requires_grad: bool
-    version: int  # where it is kept
+    requires_grad: bool  # this and the version: where it is kept
+    version: int
 
 
 class _EventDefaults:
@@ -120,7 +120,6 @@ class Scope:
     path: str | None = None  # a module's path; None in a composite
     facts: Facts | None = None  # a composite's function; None in a module
     composites: str = ""  # the names of the composites up to the module it is in, outermost first
-    frame: FrameType | None = None  # where walking up the stack stops; gone when the call is over
     module: torch.nn.Module | None = None
     module_scope: Scope  # the module call this scope is in, itself where it is one
     args: tuple[Any, ...] = ()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from neurolens.recording import compat
 from neurolens.recording.addresses import is_glob, matches
 from neurolens.recording.events import Scope
-from neurolens.recording.recorder import Keep
+from neurolens.recording.holdings import Holdings
 from neurolens.recording.scopes import current_recorder
+
+Keep = Callable[[Scope, str], bool]  # may the operation `name` in this scope be asked for?
 
 _SUFFIX = re.compile(r"(:\d+|\[[^\]]*\])+$")
 _NUMBER = re.compile(r"_\d+(?=\.|$)")
@@ -18,31 +20,47 @@ _NUMBER = re.compile(r"_\d+(?=\.|$)")
 _FX_NAMES = frozenset(("getitem", "getattr", "truediv", "floordiv", "mod", "invert"))
 
 
+class PatternRule:
+    """Holds everything that patterns may choose: never less, sometimes more."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        pool = list(patterns)
+        self._stems = {_stem(pattern) for pattern in pool}
+        self._globs = tuple(stem for stem in self._stems if is_glob(stem))
+        # modules with something that may be meant
+        self._around = {"", *(stem[:end] for stem in self._stems for end in _ends(stem))}
+        self._opened = {module for pattern in pool for module in _opened_by(pattern)}
+
+    def __call__(self, scope: Scope, name: str) -> bool:
+        """Tell whether what `name` gives in this scope may be chosen."""
+        if self._opened and _module(scope, name) in self._opened:
+            return True
+        paths = _paths(scope.module_scope.path or "")
+        if self._is_quiet(paths):
+            return False
+        candidates = _candidates(scope, name, paths)
+        return not self._stems.isdisjoint(candidates) or any(
+            matches(glob, candidate) for candidate in candidates for glob in self._globs
+        )
+
+    def quiet_among(self, holdings: Holdings) -> frozenset[str]:
+        """Return the paths of modules in which nothing can be meant, nor what they return: no need to ask."""
+        if self._opened or holdings.twins:
+            return frozenset()
+        return frozenset(path for path in holdings.paths.values() if self._is_quiet([path]))
+
+    def _is_quiet(self, paths: list[str]) -> bool:
+        return (
+            not self._globs
+            and self._around.isdisjoint(map(_unnumbered, paths))
+            and self._around.isdisjoint(map(_stem, paths))
+        )
+
+
 def keep_for(patterns: str | Iterable[str]) -> Keep | bool:
     """Return a rule that holds everything the patterns may choose: never less, sometimes more."""
     pool = [patterns] if isinstance(patterns, str) else list(patterns)
-    if "**" in pool or "*" in pool:
-        return True
-    stems = {_stem(pattern) for pattern in pool}
-    globs = tuple(stem for stem in stems if is_glob(stem))
-    around = {
-        "",
-        *(stem[:end] for stem in stems for end in _ends(stem)),
-    }  # modules with something that may be meant
-    opened = {module for pattern in pool for module in _opened_by(pattern)}
-
-    def keep(scope: Scope, name: str) -> bool:
-        if opened and _module(scope, name) in opened:
-            return True
-        paths = _paths(scope.module_scope.path or "")
-        if not globs and around.isdisjoint(map(_unnumbered, paths)) and around.isdisjoint(map(_stem, paths)):
-            return False  # most calls end here
-        candidates = _candidates(scope, name, paths)
-        return not stems.isdisjoint(candidates) or any(
-            matches(glob, candidate) for candidate in candidates for glob in globs
-        )
-
-    return keep
+    return True if "**" in pool or "*" in pool else PatternRule(pool)
 
 
 def _opened_by(pattern: str) -> list[str]:

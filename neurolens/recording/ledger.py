@@ -78,6 +78,13 @@ class Ledger:
                 lifted.append(_replace(item, self.latest, scope, site))
         return tuple(lifted)
 
+    def lift_keywords(self, arguments: Mapping[str, Any], scope: Scope, site: Site) -> dict[str, Any]:
+        """Lift arguments that are given by name."""
+        return {
+            name: item if type(item) in ATOMS else self.lift(item, scope, site)
+            for name, item in arguments.items()
+        }
+
     def latest(self, tensor: torch.Tensor, scope: Scope, site: Site) -> Value:
         """Return what a tensor is now: as it was made, or as a write through other memory left it."""
         value = self.values.get(id(tensor))
@@ -156,7 +163,7 @@ class Ledger:
                 pass
         seen = compat.physical(tensor)
         value = Value()
-        value.event, value.owner, value.requires_grad = event, weakref.ref(tensor), tensor.requires_grad
+        value.event, value.owner = event, weakref.ref(tensor)
         value.shape, value.dtype, value.device = compat.shape(seen), seen.dtype, seen.device
         value.storage = key = compat.storage_key(seen)
         memory = self.memory
@@ -178,7 +185,6 @@ class Ledger:
         value.event = event
         value.dtype = tensor.dtype
         value.device = tensor.device
-        value.requires_grad = tensor.requires_grad
         value.owner = weakref.ref(tensor)
         memory = self.memory
         if key in memory.disturbed and event.facts is not SOURCE and not _shares_memory(event, key):
@@ -187,6 +193,7 @@ class Ledger:
             if self.gradients is None and not memory.on_cpu and key not in memory.exposed:
                 memory.tensors[value] = alias = tensor.detach()
                 memory.unsorted.append(value)
+                value.requires_grad = tensor.requires_grad
                 try:
                     value.version = alias._version
                 except RuntimeError:  # an inference tensor counts no writes

@@ -38,15 +38,15 @@ class Memory:
         else:
             self.unsorted.append(value)
         self.tensors[value] = alias
-        value.version = compat.version(alias)
+        value.version, value.requires_grad = compat.version(alias), tensor.requires_grad
 
-    def preserve(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Copy on write: clone what is kept of this memory before it changes."""
+    def preserve(self, storages: Iterable[int]) -> None:
+        """Copy on write: clone what is kept of some memory before it changes."""
         if self.unsorted:
             self._sort()
         if self.shared:
-            for tensor in tensors:
-                for value in self.shared.pop(compat.storage_key(tensor), ()):
+            for storage in storages:
+                for value in self.shared.pop(storage, ()):
                     self._copy(value)
 
     def expose(self, tensors: Iterable[torch.Tensor]) -> None:

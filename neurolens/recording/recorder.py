@@ -13,18 +13,20 @@ from torch.overrides import TorchFunctionMode
 
 from neurolens.errors import TraceError, check_choice
 from neurolens.recording import compat, scopes
-from neurolens.recording.compat import DISPATCHER_CODE, any_autocast, count_modes, peek_transform
+from neurolens.recording.compat import DISPATCHER_CODE, any_autocast, count_modes, peek_transform, storage_key
 from neurolens.recording.events import Event, Readout, Recording, Scope, Site, leaves, new_event
 from neurolens.recording.functions import KNOWN, Facts, Kind, facts_of
+from neurolens.recording.garbage import collected_rarely
 from neurolens.recording.gradients import Gradients
 from neurolens.recording.holdings import Holdings, name_arguments
+from neurolens.recording.keeping import Keep, PatternRule
 from neurolens.recording.ledger import Ledger, list_touched, spares_statistics
 from neurolens.recording.memory import Memory
+from neurolens.recording.scopes import MODULE_CODE
 from neurolens.recording.structures import list_tensors
 
 KeepOn = Literal["device", "cpu"]
-Keep = Callable[[Scope, str], bool]  # may the operation `name` in this scope be asked for?
-
+_QUERY, _COMPOSITE = Kind.QUERY, Kind.COMPOSITE
 _INPUT = Facts(None, "input", Kind.OPERATION)
 _Tensor = torch.Tensor
 
@@ -76,11 +78,14 @@ def record(
         )
     collected = Gradients() if gradients else None
     check_choice(keep_on, get_args(KeepOn), "keep_on")
-    return Recorder(model, keep, stop_after, collected, keep_on).run(args, dict(kwargs or {}))
+    with collected_rarely:  # what is recorded lives
+        return Recorder(model, keep, stop_after, collected, keep_on).run(args, dict(kwargs or {}))
 
 
 class Recorder(TorchFunctionMode):
     """The function mode that records. One recorder records one call."""
+
+    watches_calls = True  # of modules too, and what else a mode is not told of
 
     def __init__(
         self,
@@ -105,6 +110,9 @@ class Recorder(TorchFunctionMode):
         self.root.path = ""
         self.root.module_scope = self.root
         self.wanted: dict[tuple[str | None, ...], bool] = {}
+        self.quiet: frozenset[str] = frozenset()  # paths of modules that `keep` need not be asked about
+        if isinstance(keep, PatternRule):
+            self.quiet = keep.quiet_among(self.ledger.holdings)
         self.open = [True]  # shared with the recorders of further threads
 
     # ------------------------------------------------------------------ the whole call
@@ -122,14 +130,11 @@ class Recorder(TorchFunctionMode):
             try:
                 if len(self.ledger.events) >= self.stop_after:
                     raise _Stop
-                if not isinstance(self.model, torch.nn.Module):
-                    self.root.frame = sys._getframe()
                 out = self.model(*args, **kwargs)
             except _Stop:
                 complete = False
             finally:
                 compat.pop_mode()
-                self.root.frame = None
         ledger, root = self.ledger, self.root
         with compat.unobserved():
             output = ledger.lift(out, root, ()) if complete else None
@@ -177,6 +182,11 @@ class Recorder(TorchFunctionMode):
     ) -> Any:
         facts = KNOWN.get(func) or facts_of(func)
         caller = sys._getframe(1)
+        kind = facts.kind
+        if kind is _QUERY:
+            return func(*args, **kwargs) if kwargs else func(*args)
+        if kind is _COMPOSITE and facts is not self.scope.facts:
+            return self._run_composite(facts, args, kwargs, caller)
         if (
             not facts.is_plain
             or types
@@ -191,31 +201,27 @@ class Recorder(TorchFunctionMode):
         # The rest is `_record_any` for the common case, written out: an operation on plain tensors that makes
         # tensors, or writes its first argument, with nobody else looking. Here nanoseconds count.
         ledger, scope, keep = self.ledger, self.scope, self.keep
-        memory, site = ledger.memory, []
-        direct = caller.f_code is not DISPATCHER_CODE
-        frame: FrameType | None = caller if direct else _behind_dispatch(func, caller)
-        base = scope.frame
-        while frame is not base and frame is not None:
-            site.append((frame.f_code, frame.f_lasti, id(frame)))
-            frame = frame.f_back
+        memory = ledger.memory
         event = Event()
         event.facts = facts
         event.scope = scope
-        event.site = here = tuple(site)
-        event.args = ledger.lift_arguments(args, scope, here)
+        event.site = site = _site(func, caller)
+        event.args = ledger.lift_arguments(args, scope, site)
         touched: Sequence[torch.Tensor] = ()
         if facts.writes:
-            touched = (
-                args[:1] if args and type(args[0]) is _Tensor else list_touched(facts, args, kwargs or {})
-            )
-            memory.preserve(touched)
+            if args and type(args[0]) is _Tensor:
+                touched = args[:1]
+                memory.preserve((event.args[0].storage,))
+            else:
+                touched = list_touched(facts, args, kwargs or {})
+                memory.preserve(map(storage_key, touched))
         if kwargs:
-            event.kwargs = ledger.lift(kwargs, scope, here)
+            event.kwargs = ledger.lift_keywords(kwargs, scope, site)
             out = func(*args, **kwargs)
         else:
             out = func(*args)
         if keep is not True and keep is not False:
-            keep = self._wants(facts)
+            keep = scope.module_scope.path not in self.quiet and self._wants(facts)
         if type(out) is not _Tensor or (touched and out is not args[0]):
             self._finish(event, out, touched, keep)
             return out
@@ -233,16 +239,11 @@ class Recorder(TorchFunctionMode):
     def _record_any(
         self, func: Any, facts: Facts, args: tuple[Any, ...], kwargs: dict[str, Any], caller: FrameType
     ) -> Any:
-        kind = facts.kind
-        if kind is Kind.QUERY:
-            return func(*args, **kwargs)
-        if kind is Kind.COMPOSITE and facts is not self.scope.facts:
-            return self._run_composite(facts, args, kwargs, caller)
         ledger = self.ledger
-        event = new_event(facts, self.scope, self._site(func, caller))
+        event = new_event(facts, self.scope, _site(func, caller))
         event.args = ledger.lift_arguments(args, event.scope, event.site)
         if kwargs:
-            event.kwargs = ledger.lift(kwargs, event.scope, event.site)
+            event.kwargs = ledger.lift_keywords(kwargs, event.scope, event.site)
         with compat.unobserved():
             if facts.is_random:
                 event.rng = compat.random_state()
@@ -251,11 +252,11 @@ class Recorder(TorchFunctionMode):
             event.in_transform = compat.in_transform()
             touched = list_touched(facts, args, kwargs)
             if touched:
-                ledger.memory.preserve(touched)
+                ledger.memory.preserve(map(storage_key, touched))
                 if facts.hands_out:
                     ledger.memory.expose(touched)
         out = func(*args, **kwargs)
-        if kind is Kind.READOUT:
+        if facts.kind is Kind.READOUT:
             self._record_readout(event, out)
             return out
         self._finish(event, out, touched, self._wants(facts))
@@ -272,13 +273,16 @@ class Recorder(TorchFunctionMode):
         """Record compiled code that cannot be opened as one operation; it may write what it is given."""
         facts = Facts(function, "scripted", Kind.OPERATION, hands_out=True, is_random=True)
         ledger, scope = self.ledger, self.scope
-        site = () if caller is None else self._site(None, caller)  # a module's scope says where
+        site = () if caller is None else _site(None, caller)  # a module's scope says where
         event = new_event(facts, scope, site)
-        event.args, event.kwargs = ledger.lift_arguments(args, scope, site), ledger.lift(kwargs, scope, site)
+        event.args, event.kwargs = (
+            ledger.lift_arguments(args, scope, site),
+            ledger.lift_keywords(kwargs, scope, site),
+        )
         with compat.unobserved():
             event.rng = compat.random_state()
             given = list_tensors((args, kwargs))
-            ledger.memory.preserve(given)
+            ledger.memory.preserve(map(storage_key, given))
             ledger.memory.expose(given)
         compat.pop_mode()
         try:
@@ -325,28 +329,26 @@ class Recorder(TorchFunctionMode):
             raise _Stop
 
     def _run_composite(
-        self, facts: Facts, args: tuple[Any, ...], kwargs: dict[str, Any], caller: FrameType
+        self, facts: Facts, args: tuple[Any, ...], kwargs: dict[str, Any] | None, caller: FrameType
     ) -> Any:
         """Run the body of a Python function of torch with the mode on again, so that its inside is seen."""
         ledger, outer = self.ledger, self.scope
-        site = self._site(facts.function, caller)
+        site = _site(facts.function, caller)
         inner = _new_scope(outer, site, len(ledger.events))
         inner.facts = facts
         inner.composites = f"{outer.composites}.{facts.name}" if outer.composites else facts.name
         inner.module_scope = outer.module_scope
         inner.args = ledger.lift_arguments(args, outer, site)
         if kwargs:
-            inner.kwargs = ledger.lift(kwargs, outer, site)
+            inner.kwargs = ledger.lift_keywords(kwargs, outer, site)
         body = self.opened.get(facts.function) or self._open(facts.function)
         self.scope = inner
-        inner.frame = sys._getframe()
         compat.push_mode(self)
         try:
-            out = body(*args, **kwargs)
+            out = body(*args, **kwargs) if kwargs else body(*args)
         finally:
             compat.pop_mode()
             self.scope = outer
-            inner.frame = None
         inner.stop = len(ledger.events)
         if inner.children:
             inner.out = ledger.lift(out, inner, site)
@@ -372,46 +374,32 @@ class Recorder(TorchFunctionMode):
 
     # ------------------------------------------------------------------ modules (called by scopes)
 
-    def enter(self, module: torch.nn.Module, caller: FrameType, frame: FrameType) -> Scope:
+    def enter(self, module: torch.nn.Module, caller: FrameType | None) -> Scope:
         """Open the scope of a module call."""
         outer = self.scope
-        site = self._site(None, caller) if outer.frame is not None else ()
-        inner = _new_scope(outer, site, len(self.ledger.events))
+        site = _site(None, caller)
+        self.scope = inner = _new_scope(outer, site, len(self.ledger.events))
         inner.path = self.ledger.holdings.path_of(module, outer.module_scope.path or "", site)
-        inner.frame = frame
         inner.module = module
         inner.module_scope = inner
-        self.scope = inner
         return inner
 
     def leave(self, inner: Scope, out: Any) -> None:
         """Close the scope of a module call: its output is the event that made the tensor it returns."""
-        ledger = self.ledger
+        ledger, outer = self.ledger, inner.parent
+        assert outer is not None
         inner.out = ledger.lift(out, inner, ())
-        assert inner.parent is not None
-        inner.parent.children.append(inner)
-        if self._wants_address(inner, ""):
+        inner.stop = len(ledger.events)
+        outer.children.append(inner)
+        if inner.path not in self.quiet and self._wants_address(inner, ""):
             ledger.hold_all(inner.out, out)
+        self.scope = outer
 
     def close(self, inner: Scope) -> None:
-        """Return to the caller's scope, also after an error."""
+        """Return to the caller's scope after an error."""
         inner.stop = len(self.ledger.events)
-        inner.frame = None
         assert inner.parent is not None
         self.scope = inner.parent
-
-    # ------------------------------------------------------------------ where
-
-    def _site(self, function: Any, frame: FrameType | None) -> Site:
-        """Walk from a call up to the scope it is in."""
-        if frame is not None and frame.f_code is DISPATCHER_CODE:
-            frame = _behind_dispatch(function, frame)
-        base = self.scope.frame
-        site = []
-        while frame is not base and frame is not None:
-            site.append((frame.f_code, frame.f_lasti, id(frame)))
-            frame = frame.f_back
-        return tuple(site)
 
     # ------------------------------------------------------------------ what is kept
 
@@ -448,6 +436,24 @@ class _ThreadRecorder(Recorder):
         if not self.open[0]:
             return func(*args, **(kwargs or {}))
         return super().__torch_function__(func, types, args, kwargs)
+
+
+_RUN_CODE = Recorder.run.__code__
+_COMPOSITE_CODE = Recorder._run_composite.__code__
+
+
+def _site(function: Any, frame: FrameType | None) -> Site:
+    """Walk from a call up to the scope it is in: each kind of scope is opened by code that is known."""
+    site: Site = ()
+    if frame is not None and frame.f_code is DISPATCHER_CODE:
+        frame = _behind_dispatch(function, frame)
+    while frame is not None:
+        code = frame.f_code
+        if code is MODULE_CODE or code is _COMPOSITE_CODE or code is _RUN_CODE:
+            break
+        site += ((code, frame.f_lasti, id(frame)),)
+        frame = frame.f_back
+    return site
 
 
 def _behind_dispatch(function: Any, frame: FrameType) -> FrameType | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from neurolens.recording import compat
-from neurolens.recording.garbage import collected_rarely
+from neurolens.recording.compat import count_modes, mode_at
 from neurolens.switches import Switch
 
 if TYPE_CHECKING:
@@ -25,15 +25,17 @@ if TYPE_CHECKING:
 
 _local = threading.local()
 
+_ScriptModule = torch.jit.ScriptModule
 _plain_start: Callable[..., Any] = threading.Thread.start
 _plain_script: Callable[..., Any] = torch.ScriptFunction.__call__
 _plain_set: Callable[..., Any] = torch.Tensor.set_
 
 # Modules are called through one function of torch. Its code is exchanged, not the attribute of the class: a class that
 # changes makes Python forget what it knew of it and of all that inherit from it, which costs each trace a millisecond.
-_module_call: FunctionType = torch.nn.Module._wrapped_call_impl  # type: ignore[assignment]
-_module_code = _module_call.__code__
-_plain_call = FunctionType(_module_code, _module_call.__globals__, _module_call.__name__)
+_module_call: FunctionType = torch.nn.Module._call_impl  # type: ignore[assignment]
+MODULE_CODE = _module_call.__code__  # the outermost frame inside a module's scope
+_WRAPPER_CODE = torch.nn.Module._wrapped_call_impl.__code__
+_plain_call = FunctionType(MODULE_CODE, _module_call.__globals__, _module_call.__name__)
 _WATCH = "the function that watches stands here"
 
 
@@ -47,16 +49,21 @@ def current_recorder() -> Recorder | None:
     return getattr(_local, "recorder", None)
 
 
-def _listening() -> Recorder | None:
-    """Return the recorder of this thread if calls into torch would reach it now."""
-    recorder: Recorder | None = getattr(_local, "recorder", None)
-    return recorder if recorder is not None and compat.is_mode_active(recorder) else None
+def listening() -> Recorder | None:
+    """Return the recorder that calls into torch would reach now, in this thread."""
+    depth = count_modes()
+    while depth:
+        depth -= 1
+        mode: Recorder = mode_at(depth)
+        if getattr(mode, "watches_calls", False):
+            return mode
+    return None
 
 
 @contextmanager
 def watch_calls(recorder: Recorder) -> Iterator[None]:
     """Tell `recorder` of the calls in this thread, and in threads that are started from it."""
-    with _replaced, collected_rarely:  # what is recorded lives
+    with _replaced:
         _local.recorder = recorder
         try:
             yield
@@ -74,7 +81,7 @@ def _replace() -> None:
 
 
 def _put_back() -> None:
-    _module_call.__code__ = _module_code
+    _module_call.__code__ = MODULE_CODE
     torch.ScriptFunction.__call__ = _plain_script  # type: ignore[method-assign]
     del torch.Tensor.set_  # it is inherited
     threading.Thread.start = _plain_start  # type: ignore[method-assign]
@@ -84,19 +91,22 @@ _replaced = Switch(_replace, _put_back)
 
 
 def _watched_call(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
-    recorder = _listening()
+    recorder = listening()
     if recorder is None:
         return _plain_call(self, *args, **kwargs)
-    # a frame among its own locals would be a circle, and hold the recorder until the garbage collector comes
-    scope = recorder.enter(self, sys._getframe(2), sys._getframe())
+    caller = sys._getframe(2)
+    if caller.f_code is _WRAPPER_CODE:
+        caller = caller.f_back  # type: ignore[assignment]
+    scope = recorder.enter(self, caller)
     try:
-        if isinstance(self, torch.jit.ScriptModule):
+        if isinstance(self, _ScriptModule):
             out = recorder.run_opaque(self, functools.partial(_plain_call, self), args, kwargs)
         else:
             out = _plain_call(self, *args, **kwargs)
-        recorder.leave(scope, out)
-    finally:
+    except BaseException:
         recorder.close(scope)
+        raise
+    recorder.leave(scope, out)
     return out
 
 
@@ -106,7 +116,7 @@ _watching_code = _stand_in.__code__.replace(
 
 
 def _watched_script(self: Any, *args: Any, **kwargs: Any) -> Any:
-    recorder = _listening()
+    recorder = listening()
     if recorder is None:
         return _plain_script(self, *args, **kwargs)
     run = functools.partial(_plain_script, self)
@@ -114,14 +124,14 @@ def _watched_script(self: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _watched_set(self: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-    recorder = _listening()
+    recorder = listening()
     if recorder is None:
         return _plain_set(self, *args, **kwargs)
     return recorder.__torch_function__(_plain_set, (), (self, *args), kwargs)
 
 
 def _watched_start(self: threading.Thread) -> None:
-    recorder = _listening()
+    recorder = listening()
     if recorder is not None:
         self.run = _recorded_run(self.run, recorder.fork())  # type: ignore[method-assign]
     _plain_start(self)

@@ -11,10 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from neurolens.recording import recorder as recorder_module
-from neurolens.recording.compat import is_mode_active
 from neurolens.recording.functions import Kind, facts_of
 from neurolens.recording.recorder import record
-from neurolens.recording.scopes import current_recorder
+from neurolens.recording.scopes import current_recorder, listening
 
 RECORDER_FILE = recorder_module.__file__
 
@@ -53,7 +52,7 @@ class Kernels(TorchDispatchMode):
         recorder = current_recorder()
         if recorder is not None:
             self.count += 1
-            if is_mode_active(recorder) and not _keeps_books():
+            if listening() is recorder and not _keeps_books():
                 self.stray.append(func)
         with torch._C.DisableTorchFunction():
             return func(*args, **(kwargs or {}))
