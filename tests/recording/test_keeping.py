@@ -6,7 +6,7 @@ from small_models import CASES
 from torch import nn
 
 from neurolens.recording.addresses import assign_names, select
-from neurolens.recording.keeping import keep_for
+from neurolens.recording.keeping import PatternRule, keep_for
 from neurolens.recording.recorder import record
 
 
@@ -100,3 +100,19 @@ def test_the_pass_stops_after_the_last_event_wanted(stop):
     assert len(recording.events) == stop
     assert not recording.complete or stop == 11
     assert len(calls) <= stop
+
+
+def test_modules_in_which_nothing_is_meant_are_not_asked_about():
+    model = Wide()
+    asked = []
+
+    class Watching(PatternRule):
+        def __call__(self, scope, name):
+            asked.append(scope.path)
+            return super().__call__(scope, name)
+
+    recording = record(model, (torch.ones(2, 4),), keep=Watching(["3.linear"]))
+    assert set(asked) == {"", "3"}
+    assert {value.event.scope.module_scope.path for value in recording.tensors if not value.parameter} == {
+        "3"
+    }
