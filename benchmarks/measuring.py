@@ -38,18 +38,21 @@ class Timing:
         """Median CPU time."""
         return statistics.median(self.cpus)
 
-    @property
-    def spread(self) -> float:
-        """The range that half of the wall times lie in."""
-        if len(self.walls) < 2:
-            return 0.0
-        low, _, high = statistics.quantiles(self.walls, n=4)
-        return high - low
-
     def over(self, plain: Timing, clock: Literal["walls", "cpus"] = "walls") -> float:
         """Median over the turns of how many times as long this took as another case in the same turn."""
+        return statistics.median(self._ratios(plain, clock))
+
+    def quartiles_over(self, plain: Timing) -> tuple[float, float, float]:
+        """The median of the same ratios of wall times, between what a quarter lies below and a quarter above."""
+        ratios = self._ratios(plain, "walls")
+        if len(ratios) < 2:
+            return ratios[0], ratios[0], ratios[0]
+        low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+        return low, middle, high
+
+    def _ratios(self, plain: Timing, clock: Literal["walls", "cpus"]) -> list[float]:
         turns = zip(getattr(self, clock), getattr(plain, clock), strict=True)
-        return statistics.median(ours / theirs for ours, theirs in turns)
+        return [ours / theirs for ours, theirs in turns]
 
     def __str__(self) -> str:
         return f"{say_seconds(self.wall)} (CPU {say_seconds(self.cpu)})"

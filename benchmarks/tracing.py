@@ -12,6 +12,7 @@ import resource
 import statistics
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def _operation_rows() -> list[Row]:
     """Cost of one operation on 4 numbers, and of its name: what a longer chain adds."""
     x = torch.ones(4)
     lengths = (10, 100, 1000, 10_000)
-    keep, structure, names = {}, {}, {}
+    keep, structure, reading, names = {}, {}, {}, {}
     for length in lengths:
         run = _chain(length)
         n_times = max(1, 2000 // length)
@@ -76,12 +77,14 @@ def _operation_rows() -> list[Row]:
                 "plain": _repeat(lambda run=run: run(x), n_times),
                 "keep": _repeat(lambda run=run: nl.trace(run, x), n_times),
                 "structure": _repeat(lambda run=run: nl.trace(run, x, keep=None), n_times),
+                "reading": _repeat(lambda run=run: _run_under(_Reading(), run, x), n_times),
             },
             n_runs=15,
         )
         per = n_times * length
         keep[length] = (timings["keep"].cpu - timings["plain"].cpu) / per
         structure[length] = (timings["structure"].cpu - timings["plain"].cpu) / per
+        reading[length] = (timings["reading"].cpu - timings["plain"].cpu) / per
         trace = nl.trace(run, x)
         start = time.process_time()
         len(trace), trace.graph
@@ -93,6 +96,7 @@ def _operation_rows() -> list[Row]:
         return ", ".join(f"{cost * 1e6:.1f} µs ({length:,})" for length, cost in costs.items())
 
     flat = max(keep[1000], keep[10_000])
+    least = f"a mode that only reads results {reading[1000] * 1e6:.1f} µs"
     return [
         Row(
             "one operation, everything kept",
@@ -101,6 +105,7 @@ def _operation_rows() -> list[Row]:
             f"{flat / lens:.4f}",
             "≤ 5 µs, flat from 10 to 10,000",
             flat <= 5e-6,
+            least,
             note=f"a trace costs {say_seconds(fixed)} before its first operation: the shortest chain shows it",
         ),
         Row(
@@ -110,6 +115,7 @@ def _operation_rows() -> list[Row]:
             f"{structure[1000] / lens:.4f}",
             "≤ 5 µs, flat from 10 to 10,000",
             max(structure[1000], structure[10_000]) <= 5e-6,
+            least,
         ),
         Row(
             "names and graph of one operation",
@@ -144,7 +150,7 @@ def _cold_kinds_row() -> Row:
     def repeat(call: Callable[[torch.Tensor], torch.Tensor]) -> _Measured:
         def run(x: torch.Tensor) -> list[float]:
             times = []
-            for _ in range(40):
+            for _ in range(20):
                 np.add(other, 1, out=other)
                 start = time.perf_counter()
                 call(x)
@@ -171,30 +177,36 @@ def _compare_kinds(
         "Conv2d": torch.nn.Conv2d(4, 4, 1).eval(),
         "BatchNorm2d": torch.nn.BatchNorm2d(4).eval(),
     }
-    ours, nothing = [], []
+    ours, nothing, reading = [], [], []
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with torch.no_grad():
         for name, call in kinds.items():
             measured = repeat(call)
-            times: dict[str, list[float]] = {"plain": [], "traced": [], "idle": []}
+            times: dict[str, list[float]] = {"plain": [], "traced": [], "idle": [], "reading": []}
 
             def run(case: str, x: torch.Tensor, measured: _Measured = measured) -> torch.Tensor:
                 times[case] += measured(x)  # noqa: B023
                 return x
 
-            plain, traced, idle = (functools.partial(run, case) for case in times)
+            plain, traced, idle, read = (functools.partial(run, case) for case in times)
             cases = {
                 "plain": lambda plain=plain: plain(x),
                 "traced": lambda traced=traced: nl.trace(traced, x, **options),
-                "idle": lambda idle=idle: _run_idle(idle, x),
+                "idle": lambda idle=idle: _run_under(_Idle(), idle, x),
+                "reading": lambda read=read: _run_under(_Reading(), read, x),
             }
-            interleave(cases, n_runs=9)
-            alone, with_trace, with_mode = (1e6 * statistics.median(each) for each in times.values())
-            ours.append(f"{name} {with_trace - alone:.1f} µs")
-            nothing.append(f"{with_mode - alone:.1f}")
+            interleave(cases, n_runs=7)
+            alone, *added = (1e6 * statistics.median(each) for each in times.values())
+            for costs, cost, before in zip(
+                (ours, nothing, reading), added, (f"{name} ", "", ""), strict=True
+            ):
+                costs.append(f"{before}{cost - alone:.1f}{' µs' * bool(before)}")
     torch.set_num_threads(n_threads)
-    return Row(task, ", ".join(ours), f"a mode that does nothing {', '.join(nothing)} µs", "", "", None)
+    beside = (
+        f"a mode that does nothing {', '.join(nothing)} µs; one that reads results {', '.join(reading)} µs"
+    )
+    return Row(task, ", ".join(ours), beside, "", "", None, note=_WHAT_IS_READ)
 
 
 def _repeat(run: Callable[[], object], n_times: int) -> Callable[[], None]:
@@ -282,7 +294,7 @@ def _model_rows(name: str) -> list[Row]:
                 f"{answer['keep']:.2f} (CPU {answer['keep_cpu']:.2f})",
                 f"≤ {most}",
                 answer["keep"] <= most,
-                limit=f"{_say_idle(answer)}; hooks that keep what every leaf returns {answer['hooks']:.2f} x",
+                limit=f"{_say_reading(answer)}; hooks that keep what every leaf returns {answer['hooks']:.2f} x",
                 note=f"first trace {answer['first']:.2f} x; without keeping freed memory {answer['fresh']:.2f} x",
             )
         )
@@ -297,24 +309,21 @@ def _model_rows(name: str) -> list[Row]:
 
 def _small_row(name: str, batch_size: int, what: str, answer: dict[str, float], case: str, hooks: str) -> Row:
     task, ratio = f"{name}, batch {batch_size}: {what}", answer[case]
-    plain = f"plain {say_seconds(answer['plain'])}, half of its runs within {answer['spread']:.1%}"
-    each, idle = (1e6 * (answer[one] - 1) * answer["plain"] / answer["n"] for one in (case, "idle"))
-    nothing = f"{idle:.0f} where a mode does nothing: after each kernel, caches hold the batch (see above)"
-    note = f"{each:.0f} µs an operation; {nothing}"
+    each = 1e6 * (ratio - 1) * answer["plain"] / answer["n"]
     return Row(
         task,
-        f"{ratio:.3f} x",
-        plain,
+        f"{ratio:.3f} x ({answer[f'{case} low']:.3f} to {answer[f'{case} high']:.3f})",
+        f"plain {say_seconds(answer['plain'])}",
         f"{ratio:.3f}",
         "≤ 1.05",
         ratio <= 1.05,
-        _say_idle(answer) + hooks,
-        note,
+        _say_reading(answer) + hooks,
+        f"in brackets what half of the turns lie between; {each:.0f} µs an operation",
     )
 
 
-def _say_idle(answer: dict[str, float]) -> str:
-    return f"a mode that does nothing {answer['idle']:.3f} x"
+def _say_reading(answer: dict[str, float]) -> str:
+    return f"a mode that only reads results {answer['reading']:.3f} x"
 
 
 def _measure_model(name: str) -> dict[str, float]:
@@ -351,7 +360,7 @@ def _measure_batch(name: str, model: torch.nn.Module, x: torch.Tensor) -> dict[s
             # Apart from those that keep everything: what follows these finds its memory elsewhere, and caches cold.
             cases: dict[str, Callable[[], object]] = {
                 "plain": lambda: model(x),
-                "idle": lambda: _run_idle(model, x),
+                "reading": lambda: _run_under(_Reading(), model, x),
             }
             if not is_small:
                 layers = _mark_overwritten(model, x, FIVE_LAYERS[name])
@@ -376,11 +385,16 @@ def _measure_batch(name: str, model: torch.nn.Module, x: torch.Tensor) -> dict[s
     return {
         "n": n_operations,
         "plain": light["plain"].wall,
-        "spread": light["plain"].spread / light["plain"].wall,
         "plain_beside": full["plain"].wall,
         "first": first / fresh["plain"].wall,
         "fresh": fresh["keep"].over(fresh["plain"]),
-        **{case: light[case].over(light["plain"]) for case in light if case != "plain"},
+        **{
+            f"{case}{of}": ratio
+            for case in light
+            for of, ratio in zip(
+                (" low", "", " high"), light[case].quartiles_over(light["plain"]), strict=True
+            )
+        },
         **{case: full[case].over(full["plain"]) for case in ("keep", "hooks")},
         "keep_cpu": full["keep"].over(full["plain"], "cpus"),
     }
@@ -401,8 +415,28 @@ class _Idle(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _run_idle(model: Callable[..., object], *inputs: object) -> None:
-    with _Idle():
+_WHAT_IS_READ = "what is read of a result: shape, dtype, device, storage, and a weak reference to it"
+
+
+class _Reading(TorchFunctionMode):
+    """The least that a record of every operation needs: what its result is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[object, ...]] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if type(out) is torch.Tensor:
+            key = out.untyped_storage()._cdata
+            self.seen.append((out.shape, out.dtype, out.device, key, weakref.ref(out)))
+        return out
+
+
+def _run_under(mode: TorchFunctionMode, model: Callable[..., object], *inputs: object) -> None:
+    with mode:
         model(*inputs)
 
 
