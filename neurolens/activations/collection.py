@@ -19,7 +19,7 @@ from neurolens.activations.operations import (
 )
 from neurolens.errors import AddressError, InputError
 from neurolens.recording.addresses import is_glob
-from neurolens.schema import STIMULUS
+from neurolens.schema import OP, STIMULUS, STIMULUS_B
 from neurolens.store import Store, Verification, open_store, verify_store
 
 
@@ -314,7 +314,7 @@ def as_activations(source: Any, ops: Ops = "**") -> Activations:
     Raises
     ------
     InputError
-        If the source is of another kind.
+        If the source is of another kind, or one array holds several operations.
     AddressError
         If a pattern matches nothing.
 
@@ -326,6 +326,8 @@ def as_activations(source: Any, ops: Ops = "**") -> Activations:
     ['fc']
     """
     activations = _wrap(source)
+    if isinstance(activations, ActivationsInMemory):
+        _check_apart(activations)
     return activations if ops == "**" else activations.select(ops)
 
 
@@ -346,6 +348,17 @@ def _wrap(source: Any) -> Activations:
         f"A source of activations cannot be a {type(source).__name__}. Give Activations (from open, stream or a "
         "trace), a DataTree, a Dataset, a mapping from names to DataArrays, or one DataArray."
     )
+
+
+def _check_apart(activations: Activations) -> None:
+    """Raise where one array holds several operations: as features they would make one pattern."""
+    for name, array in activations.items():
+        if OP in array.dims and STIMULUS_B not in array.dims:
+            raise InputError(
+                f"The array {name!r} has a dim 'op': it holds {array.sizes[OP]} operations, and each array of a source "
+                "is one. Give them apart, by name: {str(n): array.isel(op=i, drop=True) for i, n in "
+                "enumerate(array.op.values)}."
+            )
 
 
 def _read_tree(tree: xr.DataTree) -> dict[str, xr.DataArray]:

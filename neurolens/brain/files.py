@@ -77,8 +77,10 @@ def read_responses(
         raise InputError(f"{source} does not exist.")
     suffix = ".zarr" if source.is_dir() else source.suffix.lower()
     if suffix not in _READERS:
+        is_table = suffix in (".csv", ".tsv", ".txt")
         raise InputError(
             f"{source.name} is of no known kind; read are {list_names(_READERS)} and Zarr folders."
+            + _FROM_TABLE.format(path=str(source)) * is_table
         )
     with explain_unreadable(source):
         found = _READERS[suffix](source)
@@ -96,6 +98,12 @@ def read_responses(
                 raise LabelError(f"{key} holds {column.size} labels for {data.sizes.get(dim)} of {dim!r}.")
             data = data.assign_coords({key: (dim, column)})
     return check_responses(data, what=f"the responses of {source.name}", time=True)
+
+
+_FROM_TABLE = (
+    " A table with one stimulus a row: table = pandas.read_csv({path!r}, index_col=0), then "
+    "neurolens.brain.responses(table, stimulus=table.index, neuroid=table.columns)."
+)
 
 
 def _read_npy(path: Path) -> dict[str, Any]:

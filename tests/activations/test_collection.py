@@ -73,6 +73,15 @@ def test_unknown_addresses_are_refused_with_near_misses(ask):
         ask(as_activations(ARRAYS))
 
 
+def test_several_operations_in_one_array_are_refused_and_the_way_out_works():
+    array = xr.concat([layer(2), 2 * layer(2)], "op").assign_coords(op=["conv", "relu"])
+    for source in (array, {"both": array}, xr.Dataset({"both": array})):
+        with pytest.raises(InputError, match="has a dim 'op': it holds 2 operations") as caught:
+            nl.rdm(source)
+    advice = str(caught.value).split("by name: ")[1].removesuffix(".")
+    assert list(as_activations(eval(advice, {"array": array}))) == ["conv", "relu"]
+
+
 @pytest.mark.parametrize("source", [3, [layer(2)], {"a": np.zeros(3)}, None])
 def test_other_sources_are_refused(source):
     with pytest.raises(InputError, match=f"cannot be a {type(source).__name__}"):

@@ -2,10 +2,12 @@
 
 import h5py
 import numpy as np
+import pandas
 import pytest
 import xarray as xr
 from scipy.io import savemat
 
+import neurolens
 from neurolens import brain
 from neurolens.brain.blocks import is_loaded
 from neurolens.errors import InputError, LabelError
@@ -133,3 +135,14 @@ def test_other_files_are_refused(tmp_path):
         brain.read_responses(tmp_path / "a.txt")
     with pytest.raises(InputError, match=r"b.npy does not exist"):
         brain.read_responses(tmp_path / "b.npy")
+
+
+def test_a_table_is_refused_and_the_way_out_works(tmp_path):
+    path = tmp_path / "responses.csv"
+    table = pandas.DataFrame(np.arange(6.0).reshape(3, 2), index=["cat", "dog", "fox"], columns=["v1", "v2"])
+    table.to_csv(path)
+    with pytest.raises(InputError, match="of no known kind") as caught:
+        brain.read_responses(path)
+    reading, labelling = str(caught.value).removesuffix(".").split("a row: table = ")[1].split(", then ")
+    data = eval(labelling, {"neurolens": neurolens, "table": eval(reading, {"pandas": pandas})})
+    np.testing.assert_array_equal(data.sel(stimulus="dog", neuroid="v2"), 3.0)
