@@ -299,15 +299,14 @@ def _model_rows(name: str) -> list[Row]:
             )
         )
         if batch_size > 1:
-            hooks = f"; hooks on them, with copies of what is overwritten, {answer['hooks_five']:.3f} x"
             rows += [
-                _small_row(name, batch_size, "keep 5 layers", answer, "five", hooks),
-                _small_row(name, batch_size, "structure only", answer, "none", ""),
+                _small_row(name, batch_size, "keep 5 layers", answer, "five"),
+                _small_row(name, batch_size, "structure only", answer, "none"),
             ]
     return rows
 
 
-def _small_row(name: str, batch_size: int, what: str, answer: dict[str, float], case: str, hooks: str) -> Row:
+def _small_row(name: str, batch_size: int, what: str, answer: dict[str, float], case: str) -> Row:
     task, ratio = f"{name}, batch {batch_size}: {what}", answer[case]
     each = 1e6 * (ratio - 1) * answer["plain"] / answer["n"]
     return Row(
@@ -317,7 +316,7 @@ def _small_row(name: str, batch_size: int, what: str, answer: dict[str, float], 
         f"{ratio:.3f}",
         "≤ 1.05",
         ratio <= 1.05,
-        _say_reading(answer) + hooks,
+        _say_reading(answer),
         f"in brackets what half of the turns lie between; {each:.0f} µs an operation",
     )
 
@@ -355,7 +354,7 @@ def _measure_batch(name: str, model: torch.nn.Module, x: torch.Tensor) -> dict[s
             n_runs=1 if plain > 0.3 else 3,
             n_warmup=0,
         )
-        n_runs = min(12, max(3, int(3 / plain)))
+        n_runs = min(12, max(6, int(4 / plain)))
         with keep_freed_memory():  # for all: else they differ by whose memory the system takes back
             # Apart from those that keep everything: what follows these finds its memory elsewhere, and caches cold.
             cases: dict[str, Callable[[], object]] = {
@@ -363,11 +362,9 @@ def _measure_batch(name: str, model: torch.nn.Module, x: torch.Tensor) -> dict[s
                 "reading": lambda: _run_under(_Reading(), model, x),
             }
             if not is_small:
-                layers = _mark_overwritten(model, x, FIVE_LAYERS[name])
                 cases |= {
                     "none": lambda: nl.trace(model, x, keep=None),
                     "five": lambda: nl.trace(model, x, keep=FIVE_LAYERS[name]),
-                    "hooks_five": lambda: _hook_layers(model, x, layers),
                 }
             light = interleave(
                 cases,
@@ -380,7 +377,7 @@ def _measure_batch(name: str, model: torch.nn.Module, x: torch.Tensor) -> dict[s
                     "keep": lambda: nl.trace(model, x),
                     "hooks": lambda: _hook_every_leaf(model, x),
                 },
-                n_runs=n_runs if is_small else max(2, n_runs // 2),
+                n_runs=n_runs if is_small else max(2, n_runs // 3),
             )
     return {
         "n": n_operations,
@@ -391,6 +388,7 @@ def _measure_batch(name: str, model: torch.nn.Module, x: torch.Tensor) -> dict[s
         **{
             f"{case}{of}": ratio
             for case in light
+            if case != "plain"
             for of, ratio in zip(
                 (" low", "", " high"), light[case].quartiles_over(light["plain"]), strict=True
             )
@@ -438,34 +436,6 @@ class _Reading(TorchFunctionMode):
 def _run_under(mode: TorchFunctionMode, model: Callable[..., object], *inputs: object) -> None:
     with mode:
         model(*inputs)
-
-
-def _hook_layers(
-    model: torch.nn.Module, x: torch.Tensor, layers: dict[str, bool]
-) -> dict[str, tuple[torch.Tensor, int]]:
-    """Keep what layers return, by hooks: by copy where they are marked. The number counts writes before."""
-    kept: dict[str, tuple[torch.Tensor, int]] = {}
-
-    def hook(name: str) -> Callable[..., None]:
-        def keep(_module: object, _inputs: object, out: Any) -> None:
-            out = out[0] if isinstance(out, tuple) else out
-            kept[name] = (out.clone() if layers[name] else out, out._version)
-
-        return keep
-
-    handles = [model.get_submodule(name).register_forward_hook(hook(name)) for name in layers]
-    try:
-        model(x)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return kept
-
-
-def _mark_overwritten(model: torch.nn.Module, x: torch.Tensor, names: list[str]) -> dict[str, bool]:
-    """Tell of each layer whether the model writes over what it returned."""
-    kept = _hook_layers(model, x, dict.fromkeys(names, False))
-    return {name: out._version > version for name, (out, version) in kept.items()}
 
 
 def _hook_every_leaf(model: torch.nn.Module, x: torch.Tensor) -> dict[str, Any]:

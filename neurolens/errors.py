@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import numbers
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,8 +19,12 @@ __all__ = [
     "StimulusError",
     "StoreError",
     "TraceError",
+    "as_names",
     "check_choice",
+    "check_name",
     "explain_unreadable",
+    "is_between",
+    "is_count",
     "list_names",
     "near_misses",
 ]
@@ -89,11 +94,46 @@ def list_names(names: Iterable[object], limit: int = 8) -> str:
 def check_choice(value: object, choices: Iterable[str], argument: str) -> None:
     """Raise InputError unless `value` is one of `choices`; the message lists them."""
     pool = list(choices)
-    if value in pool:
+    if isinstance(value, str) and value in pool:
         return
-    close = near_misses(str(value), pool, n=1)
+    close = near_misses(value, pool, n=1) if isinstance(value, str) else []
     hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise InputError(f"{argument}={value!r} is not known; choose one of {list_names(pool, 30)}.{hint}")
+    said = (
+        f"{argument}={value!r}"
+        if isinstance(value, str | int | float | None)
+        else f"{argument}, a {_kind(value)},"
+    )
+    raise InputError(f"{said} is not known; choose one of {list_names(pool, 30)}.{hint}")
+
+
+def check_name(value: object, argument: str, of: str) -> None:
+    """Raise InputError unless `value` is one name; `of` says what it is the name of."""
+    if not isinstance(value, str):
+        raise InputError(f"{argument}={value!r}: give the name of one {of}, as text, not a {_kind(value)}.")
+
+
+def as_names(value: object, argument: str) -> tuple[str, ...]:
+    """Return one name, or several, as a tuple; raise InputError for anything else."""
+    names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
+    if not all(isinstance(name, str) for name in names):
+        raise InputError(
+            f"{argument} is a {_kind(value)}; give a name, or a list of names: {argument}=['...']."
+        )
+    return names
+
+
+def is_count(value: object, least: int = 1) -> bool:
+    """Tell whether a value is a whole number, of at least `least`."""
+    return type(value) is not bool and isinstance(value, numbers.Integral) and int(value) >= least
+
+
+def is_between(value: object, low: float, high: float) -> bool:
+    """Tell whether a value is a number above `low` and below `high`."""
+    return type(value) is not bool and isinstance(value, numbers.Real) and low < float(value) < high
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from neurolens._version import __version__
-from neurolens.errors import LabelError, check_choice, list_names
+from neurolens.errors import InputError, LabelError, check_choice, list_names
 from neurolens.numerics.digest import compute_digest
 
 # dims of data
@@ -83,8 +83,18 @@ def is_storable(text: str) -> bool:
     return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
+def require_labels(value: object, what: str) -> None:
+    """Raise InputError unless `value` is a DataArray."""
+    if not isinstance(value, xr.DataArray):
+        raise InputError(
+            f"{what} needs a DataArray; got a {type(value).__name__}. Give one whose dims are named, and labelled "
+            "where things are joined: xr.DataArray(values, {'stimulus': ids}, ('stimulus', 'neuroid'))."
+        )
+
+
 def require_dims(array: xr.DataArray, *dims: str, what: str) -> None:
-    """Raise LabelError unless `array` has all of `dims`."""
+    """Raise unless `array` is a DataArray (InputError) that has all of `dims` (LabelError)."""
+    require_labels(array, what)
     missing = [dim for dim in dims if dim not in array.dims]
     if missing:
         raise LabelError(

@@ -211,7 +211,8 @@ INNER = {
     *(f"neurolens.encoding.{name}" for name in (
         "BandedRidge.inner_folds", "BandedRidge.options", "Delay.n_lags", "HRF.n_lags", "Ridge.inner_folds",
     )),
-    "neurolens.errors.check_choice", "neurolens.errors.explain_unreadable",
+    "neurolens.errors.as_names", "neurolens.errors.check_choice", "neurolens.errors.check_name",
+    "neurolens.errors.explain_unreadable", "neurolens.errors.is_between", "neurolens.errors.is_count",
     "neurolens.errors.list_names", "neurolens.errors.near_misses",
 }  # fmt: skip
 

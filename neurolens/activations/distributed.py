@@ -69,6 +69,12 @@ _desks: dict[str, _Desk] = {}
 _desks_guard = threading.Lock()
 
 
+def check_client(client: Any) -> None:
+    """Raise InputError unless work can be handed to `client`."""
+    if not all(hasattr(client, name) for name in ("scatter", "submit", "nthreads")):
+        raise InputError(f"client={client!r} is no dask.distributed.Client.")
+
+
 def compute_on(
     client: Any, run: Run, writer: StoreWriter, cast: np.dtype[Any] | None, indices: Sequence[int]
 ) -> Iterator[int]:
@@ -98,8 +104,7 @@ def compute_on(
     """
     from distributed import as_completed  # an extra: heavy, and only needed here
 
-    if not (hasattr(client, "scatter") and hasattr(client, "submit")):
-        raise InputError(f"client={client!r} is no dask.distributed.Client.")
+    check_client(client)
     task = _make_task(run, writer, cast)
     payload = client.scatter(task, broadcast=True, hash=False)
     here, left = run.split(indices)  # planning computed the first

@@ -14,7 +14,7 @@ from sklearn.decomposition import PCA
 from sklearn.random_projection import SparseRandomProjection, johnson_lindenstrauss_min_dim
 
 from neurolens.activations.assemble import Layout, stored_dtype, to_numpy
-from neurolens.errors import InputError, check_choice
+from neurolens.errors import InputError, check_choice, is_count
 from neurolens.recording.addresses import is_glob, matches
 from neurolens.schema import PASS, TOKEN, UNIT, T, X, Y
 
@@ -175,8 +175,10 @@ class PrincipalComponents:
     stimuli: Sequence[str]
 
     def __post_init__(self) -> None:
-        if self.n_components < 1:
-            raise InputError(f"n_components={self.n_components} is no number of components: give 1 or more.")
+        if not is_count(self.n_components):
+            raise InputError(
+                f"n_components={self.n_components!r} is no number of components: give 1 or more."
+            )
         if isinstance(self.stimuli, str) or len(self.stimuli) < 2:
             raise InputError("PrincipalComponents needs the ids of two or more stimuli to fit on (stimuli=).")
 

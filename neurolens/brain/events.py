@@ -12,7 +12,14 @@ import pandas as pd
 import xarray as xr
 
 from neurolens.brain.runs import iterate_runs, repetition_time
-from neurolens.errors import InputError, LabelError, NeurolensWarning, explain_unreadable, list_names
+from neurolens.errors import (
+    InputError,
+    LabelError,
+    NeurolensWarning,
+    as_names,
+    explain_unreadable,
+    list_names,
+)
 from neurolens.schema import RUN, TIME
 
 __all__ = ["Events", "read_events"]
@@ -25,7 +32,7 @@ def read_events(
     series: xr.DataArray,
     *,
     column: str = "trial_type",
-    ignore: Sequence[str] = (),
+    ignore: str | Sequence[str] = (),
     stimuli: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Read the events of every run, and check that they lie within it.
@@ -70,11 +77,11 @@ def read_events(
     >>> read_events(table, series).stimulus.tolist()
     ['cat']
     """
-    runs = dict(iterate_runs(series))
+    runs, left_out = dict(iterate_runs(series)), as_names(ignore, "ignore")
     parts = []
     for run, table in _by_run(events, list(runs)).items():
         table = _check_columns(table, column, f"The events of run {run!r}")
-        table = table[~table["stimulus"].isin(list(ignore))].assign(**{RUN: run})
+        table = table[~table["stimulus"].isin(left_out)].assign(**{RUN: run})
         end = float(series[TIME].values[runs[run]].max()) + repetition_time(series)
         _check_times(table, end, f"of run {run!r}")
         parts.append(table.sort_values("onset", kind="stable"))

@@ -13,7 +13,7 @@ from neurolens.brain.measuring import Units, in_units, measure_neuroids
 from neurolens.errors import InputError, check_choice
 from neurolens.numerics import components, reliability
 from neurolens.numerics.moments import Moments, UnequalMoments
-from neurolens.schema import hash_array, provenance
+from neurolens.schema import hash_array, provenance, require_labels
 
 __all__ = ["estimate_ncsnr", "explainable_variance", "ncsnr_ceiling", "noise_ceiling", "split_half"]
 
@@ -118,7 +118,7 @@ def noise_ceiling(
     check_choice(units, ("r2", "r"), "units")
 
     def describe(moments: Moments | UnequalMoments) -> dict[str, Any]:
-        count = reliability.count_repetitions(moments) if n_averaged is None else n_averaged
+        count = reliability.choose_averaged(n_averaged, moments)
         return {
             "long_name": f"noise ceiling on {units} of the mean of {count:g} trials",
             "units": units,
@@ -289,6 +289,7 @@ def ncsnr_ceiling(ncsnr: xr.DataArray, counts: ArrayLike, *, units: Units = "r2"
     [0.429, 0.75]
     """
     check_choice(units, ("r2", "r"), "units")
+    require_labels(ncsnr, "A ceiling from ncsnr")
     values = np.asarray(ncsnr.values, dtype=np.float64)
     finite = values[np.isfinite(values)]
     if finite.size and finite.max() > LARGEST_NCSNR:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -11,8 +11,8 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from neurolens.brain.extras import import_extra
-from neurolens.errors import InputError, LabelError, NeurolensWarning, check_choice
-from neurolens.schema import NEUROID, RUN, TIME, require_dims
+from neurolens.errors import InputError, LabelError, NeurolensWarning, check_choice, is_between
+from neurolens.schema import NEUROID, RUN, TIME, require_dims, require_labels
 
 __all__ = [
     "check_series",
@@ -155,8 +155,10 @@ def delay_features(features: xr.DataArray, delays: Sequence[int]) -> xr.DataArra
     >>> delay_features(features, [0, 1]).values[:, :, 0].tolist()
     [[1.0, 0.0], [2.0, 1.0], [3.0, 0.0], [4.0, 3.0]]
     """
-    steps = [int(delay) for delay in delays]
-    if not steps or len(set(steps)) != len(steps) or any(a != b for a, b in zip(steps, delays, strict=True)):
+    require_labels(features, "A delay")
+    given = list(delays) if isinstance(delays, Iterable) else []
+    steps = [int(delay) for delay in given if is_between(delay, -np.inf, np.inf)]
+    if not steps or steps != given or len(set(steps)) != len(steps):
         raise InputError(f"delays={delays!r}: give different whole numbers of volumes, such as [1, 2, 3, 4].")
     dim = str(features.dims[0])
     values = np.zeros((features.shape[0], len(steps), *features.shape[1:]), dtype=features.dtype)
@@ -207,7 +209,8 @@ def convolve_hrf(features: xr.DataArray, *, repetition_time: float, hrf: HRF = "
     3
     """
     check_choice(hrf, ("glover", "spm"), "hrf")
-    if not repetition_time > 0:
+    require_labels(features, "A response to features")
+    if not is_between(repetition_time, 0, np.inf):
         raise InputError(f"repetition_time={repetition_time!r}: seconds between volumes are above 0.")
     models = import_extra("nilearn.glm.first_level.hemodynamic_models")
     kernel = {"glover": models.glover_hrf, "spm": models.spm_hrf}[hrf](repetition_time, oversampling=1)

@@ -16,7 +16,7 @@ from neurolens.brain.events import Events, read_events
 from neurolens.brain.extras import import_extra
 from neurolens.brain.repetitions import stack_repetitions
 from neurolens.brain.runs import check_series, iterate_runs, repetition_time
-from neurolens.errors import InputError, NeurolensWarning, check_choice
+from neurolens.errors import InputError, NeurolensWarning, as_names, check_choice
 from neurolens.schema import NEUROID, PRESENTATION, RUN, STIMULUS, TIME, hash_array, provenance
 
 __all__ = ["average_blocks", "fit_betas"]
@@ -31,7 +31,7 @@ def average_blocks(
     *,
     delay: float = 5.0,
     column: str = "trial_type",
-    ignore: Sequence[str] = (),
+    ignore: str | Sequence[str] = (),
     stimuli: Sequence[str] | None = None,
 ) -> xr.DataArray:
     """Average the volumes of every block, moved by the delay of the haemodynamic response.
@@ -81,7 +81,7 @@ def average_blocks(
                 f"{duration:g} s, delayed by {delay:g} s). For events shorter than a volume use fit_betas."
             )
         means[row] = series.values[inside].mean(axis=0, dtype=np.float64)
-    parameters = {"delay": delay, "column": column, "ignore": list(ignore)}
+    parameters = {"delay": delay, "column": column, "ignore": as_names(ignore, "ignore")}
     return _stack(means, table, series, "block-average", parameters)
 
 
@@ -94,7 +94,7 @@ def fit_betas(
     confounds: Sequence[ArrayLike] | None = None,
     fir_delays: Sequence[int] = (0, 1, 2, 3, 4, 5, 6, 7),
     column: str = "trial_type",
-    ignore: Sequence[str] = (),
+    ignore: str | Sequence[str] = (),
     stimuli: Sequence[str] | None = None,
     **design: Any,
 ) -> xr.DataArray:
@@ -175,7 +175,12 @@ def fit_betas(
     found = np.concatenate([betas for _, betas in fits])
     betas = np.full((len(found), alive.size, *found.shape[2:]), np.nan)
     betas[:, alive] = found
-    parameters = {"method": method, "noise_model": noise_model, "column": column, "ignore": list(ignore)}
+    parameters = {
+        "method": method,
+        "noise_model": noise_model,
+        "column": column,
+        "ignore": as_names(ignore, "ignore"),
+    }
     delays = np.array(fir_delays) * repetition_time(series) if method == "fir" else None
     return _stack(betas, trials, series, f"betas-{method}", parameters | design, delays)
 

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
 import xarray as xr
 
-from neurolens.errors import InputError, check_choice, list_names
+from neurolens.errors import InputError, check_choice, is_count, list_names
 from neurolens.numerics.corrections import CORRECTIONS, Correction
 from neurolens.numerics.distances import METRICS, Metric
 from neurolens.numerics.similarity import MEASURES, Similarity
@@ -65,12 +64,16 @@ class Plan:
         check_choice(self.join, ("exact", "inner"), "join")
         for name in ("n_permutations", "n_bootstraps", "n_splits", "seed"):
             count = getattr(self, name)
-            if not isinstance(count, int | np.integer) or count < 0:
+            if not is_count(count, 0):
                 meaning = "" if name == "seed" else " (no test)"
                 raise InputError(f"{name}={count!r} must be a whole number, 0{meaning} or more.")
         if self.n_bootstraps == 1:
             raise InputError(
                 "n_bootstraps=1: one sample has no spread. Give 0 (no interval) or many, e.g. 1000."
+            )
+        if not isinstance(self.options, Mapping):
+            raise InputError(
+                f"options={self.options!r}: give a dict, from names to values: options={{'model': ...}}."
             )
         for name in self.options:
             check_choice(name, METHODS[self.method], f"options of method={self.method!r}:")
@@ -119,4 +122,4 @@ def split_control(control: Any) -> tuple[bool, xr.DataArray | None]:
 
 def freeze_ops(ops: str | Iterable[str]) -> Any:
     """Keep patterns that can be walked once for all models and twins."""
-    return ops if isinstance(ops, str) or callable(ops) else list(ops)
+    return list(ops) if isinstance(ops, Iterable) and not isinstance(ops, str) else ops

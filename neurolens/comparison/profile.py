@@ -170,11 +170,11 @@ def compare(
     with_twins, rdms = split_control(control)
     plan = Plan(
         method=method,
-        metric="sqeuclidean" if method in GRAMS else metric,
+        metric="sqeuclidean" if str(method) in GRAMS else metric,
         similarity=similarity,
         ops=freeze_ops(ops),
         passes=passes,
-        options=dict(options or {}),
+        options={} if options is None else options,
         control=rdms,
         within=within,
         n_permutations=n_permutations,

@@ -25,7 +25,7 @@ from neurolens.encoding.recordings import (
 from neurolens.encoding.ridge import Ridge, warn_edge
 from neurolens.encoding.scores import SCORES, UNITS, ScoreName
 from neurolens.encoding.spreading import Found, score_operations
-from neurolens.errors import InputError, NeurolensWarning, check_choice, list_names
+from neurolens.errors import InputError, NeurolensWarning, check_choice, check_name, list_names
 from neurolens.schema import FOLD, NEUROID, OP, provenance
 
 __all__ = ["Join", "ask", "encode", "label_scores"]
@@ -187,6 +187,8 @@ def ask(
     """
     check_choice(score, SCORES, "score")
     check_choice(join, ("exact", "inner"), "join")
+    if groups is not None:
+        check_name(groups, "groups", "coord of 'stimulus'")
     model = Ridge() if model is None else model
     if not (hasattr(model, "fit") and hasattr(model, "predict")) or isinstance(model, type):
         raise InputError(f"model={model!r} is no regressor; give an estimator such as Ridge(), with its ().")

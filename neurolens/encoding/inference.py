@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from neurolens.encoding.cells import Cells
 from neurolens.encoding.nulls import ROUNDING, adjust_fdr, check_count, correct_tests, count_exceedances
 from neurolens.encoding.predictions import BLOCK, TEST_FOLD, require_predictions
-from neurolens.errors import InputError, LabelError, check_choice, list_names
+from neurolens.errors import InputError, LabelError, check_choice, check_name, is_between, list_names
 from neurolens.numerics.corrections import CORRECTIONS, Correction
 from neurolens.numerics.heldout import (
     bootstrap_scores,
@@ -176,7 +176,7 @@ def bootstrap_stimuli(
     True
     """
     check_count(n_bootstraps, "n_bootstraps", least=2)
-    if not 0 < confidence < 1:
+    if not is_between(confidence, 0, 1):
         raise InputError(f"confidence={confidence!r}: give a share between 0 and 1, e.g. 0.95.")
     held = _HeldOut(result, by, blocks)
     score = str(result["score"].attrs["score"])
@@ -212,7 +212,9 @@ class _HeldOut:
         require_predictions(result)
         self.result = result
         self.cells = Cells(result["prediction"], by)
-        self.block_name = blocks or BLOCK
+        if blocks is not None:
+            check_name(blocks, "blocks", "coord of 'stimulus'")
+        self.block_name = BLOCK if blocks is None else blocks
         if self.block_name not in result.coords or result.coords[self.block_name].dims != (STIMULUS,):
             raise LabelError(
                 f"blocks={blocks!r} is no coord of 'stimulus'; there are {list_names(result.coords)}."

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neurolens.errors import InputError
+from neurolens.errors import InputError, is_count
 from neurolens.numerics.corrections import Correction, control_fdr, correct_by_maximum
 
 __all__ = ["ROUNDING", "Counted", "adjust_fdr", "check_count", "correct_tests", "count_exceedances"]
@@ -92,7 +92,7 @@ def adjust_fdr(p: Table, *, over_operations: bool) -> Table:
 
 def check_count(count: int, argument: str, least: int = 1) -> None:
     """Raise InputError unless something is to be done often enough."""
-    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < least:
+    if not is_count(count, least):
         raise InputError(f"{argument}={count!r}: give a whole number of at least {least}.")
 
 

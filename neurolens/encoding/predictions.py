@@ -11,7 +11,7 @@ import xarray as xr
 from neurolens.encoding.plans import align_plans, find_test_folds
 from neurolens.encoding.recordings import Recording
 from neurolens.encoding.spreading import Found
-from neurolens.errors import InputError, check_choice, list_names
+from neurolens.errors import InputError, check_choice, check_name, list_names
 from neurolens.numerics.distances import METRICS, Metric, compute_rdm
 from neurolens.numerics.heldout import count_reuse
 from neurolens.schema import NEUROID, OP, REGION, STIMULUS, STIMULUS_B, provenance
@@ -118,6 +118,8 @@ def predicted_rdm(
     prediction = result["prediction"]
     known = prediction.notnull().all([dim for dim in prediction.dims if dim != NEUROID])
     prediction = prediction.isel({NEUROID: np.flatnonzero(known.values)})
+    if by is not None:
+        check_name(by, "by", "coord of 'neuroid'")
     if by is not None and by != REGION and by not in prediction.coords:
         raise InputError(
             f"by={by!r} is no coord of 'neuroid'; there are {list_names(map(str, prediction.coords))}."

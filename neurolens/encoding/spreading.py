@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from neurolens.activations import Activations
+from neurolens.activations.distributed import check_client
 from neurolens.encoding.features import CHUNK_BYTES
 from neurolens.encoding.operations import (
     OperationScores,
@@ -155,7 +156,10 @@ def walk_operations(
 
 
 def _run(source: _Source, work: Work, client: Any) -> Iterator[tuple[str, Any]]:
-    return _run_here(source, work) if client is None else _run_on_workers(source, work, client)
+    if client is None:
+        return _run_here(source, work)
+    check_client(client)
+    return _run_on_workers(source, work, client)
 
 
 def _run_here(source: _Source, work: Work) -> Iterator[tuple[str, Any]]:

@@ -17,7 +17,7 @@ from neurolens.encoding.nulls import ROUNDING, check_count
 from neurolens.errors import InputError, LabelError, NeurolensWarning, check_choice, list_names
 from neurolens.numerics.corrections import CORRECTIONS, Correction, control_fdr, correct_by_maximum
 from neurolens.numerics.flips import draw_flips, flip_means
-from neurolens.schema import NEUROID, OP, STIMULUS, SUBJECT, join_stimuli, provenance
+from neurolens.schema import NEUROID, OP, STIMULUS, SUBJECT, join_stimuli, provenance, require_labels
 
 __all__ = ["encode_between_subjects", "flip_signs"]
 
@@ -68,6 +68,7 @@ def flip_signs(
     """
     check_choice(correction, CORRECTIONS, "correction")
     check_count(n_flips, "n_flips")
+    require_labels(summary, "A test over subjects")
     if SUBJECT not in summary.dims:
         raise LabelError(
             f"A test over subjects needs the dim 'subject'; there are {list_names(summary.dims)}. Give responses "

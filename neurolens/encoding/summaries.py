@@ -10,8 +10,16 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from neurolens.errors import InputError, LabelError, NeurolensWarning, check_choice, list_names
-from neurolens.schema import FOLD, NEUROID, REGION, SUBJECT
+from neurolens.errors import (
+    InputError,
+    LabelError,
+    NeurolensWarning,
+    check_choice,
+    check_name,
+    is_between,
+    list_names,
+)
+from neurolens.schema import FOLD, NEUROID, REGION, SUBJECT, require_dims, require_labels
 
 __all__ = ["SUMMARIES", "Summary", "group_neuroids", "normalize_scores", "summarize_regions"]
 
@@ -45,7 +53,8 @@ def normalize_scores(
     Raises
     ------
     InputError
-        If there is no ceiling, it is not in units of r2, or `floor` is not positive.
+        If `result` is no Dataset of scores, there is no ceiling, it is not in units of r2, or `floor` is not
+        positive.
     LabelError
         If the ceiling is of other neuroids.
 
@@ -60,13 +69,18 @@ def normalize_scores(
     >>> normalize_scores(scores, xr.DataArray([0.64], dims="neuroid", attrs={"units": "r2"})).item()
     0.5
     """
+    if not (isinstance(result, xr.Dataset) and "score" in result):
+        raise InputError(
+            f"Scores to normalise are the Dataset that encode gives; got a {type(result).__name__}."
+        )
     ceiling = result.get("ceiling") if ceiling is None else ceiling
     if ceiling is None:
         raise InputError(
             'There is no ceiling to normalise by. Ask for one, encode(..., ceiling="noise_ceiling") with single '
             "trials on the dim 'repetition', or give ceiling=."
         )
-    if not (np.isfinite(floor) and floor > 0):
+    require_labels(ceiling, "The ceiling to normalise by")
+    if not is_between(floor, 0, np.inf):
         raise InputError(f"floor={floor!r}: give the smallest ceiling that is divided by, above 0.")
     units = ceiling.attrs.get("units")
     if units != "r2":
@@ -128,7 +142,8 @@ def summarize_regions(
     [0.15, 0.6]
     """
     check_choice(how, SUMMARIES, "how")
-    scores = result["score"] if isinstance(result, xr.Dataset) else result
+    scores: Any = result["score"] if isinstance(result, xr.Dataset) and "score" in result else result
+    require_dims(scores, FOLD, NEUROID, what="A summary of scores (the result of encode)")
     ceiling = _read_ceiling(result, scores) if how == "ratio" else None
     names, members = group_neuroids(scores, by)
     values = scores.transpose(..., NEUROID, FOLD).values
@@ -167,6 +182,7 @@ def group_neuroids(array: xr.DataArray, by: str) -> tuple[dict[str, list[Any]], 
     LabelError
         If `by` is no coord of `neuroid`.
     """
+    check_name(by, "by", "coord of 'neuroid'")
     known = {str(name) for name, coord in array.coords.items() if coord.dims == (NEUROID,)}
     if by not in known and by != REGION:
         raise LabelError(f"by={by!r} is no coord of 'neuroid'; there are {list_names(sorted(known))}.")

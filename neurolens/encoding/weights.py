@@ -19,7 +19,7 @@ from neurolens.encoding.pipelines import fit_model, predict_model, prepare_model
 from neurolens.encoding.plans import Plan, make_plan
 from neurolens.encoding.recordings import Recording, neuroid_coords
 from neurolens.errors import InputError, list_names
-from neurolens.schema import BAND, DELAY, NEUROID, STIMULUS, provenance
+from neurolens.schema import BAND, DELAY, NEUROID, STIMULUS, provenance, require_labels
 
 __all__ = ["fit_weights"]
 
@@ -81,6 +81,7 @@ def fit_weights(
     >>> weights.dims, abs(weights.sel(neuroid=0, channel=1).sum("y")).round(2).values.tolist()
     (('neuroid', 'channel', 'y', 'x'), [0.0, 0.0, 3.0])
     """
+    require_labels(array, "fit_weights, of one operation (or several laid side by side by join_spaces),")
     reason = why_skipped(array)
     if reason is not None:
         raise InputError(f"The array can predict nothing: {reason}.")

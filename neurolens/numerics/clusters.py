@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, stats
 
-from neurolens.errors import InputError
+from neurolens.errors import InputError, is_between
 from neurolens.numerics.signflip import draw_signs
 
 __all__ = ["ClusterTest", "compute_cluster_test"]
@@ -80,7 +80,7 @@ def compute_cluster_test(
         )
     if np.isnan(scores).any():
         raise InputError("Scores contain NaN; leave out the subjects or times they belong to.")
-    if not 0 < threshold < 0.5:
+    if not is_between(threshold, 0, 0.5):
         raise InputError(f"threshold={threshold!r} is a p-value that forms clusters, above 0 and below .5.")
     n_subjects, grid = len(scores), scores.shape[1:]
     limit = float(stats.t.isf(threshold / (2 if two_sided else 1), n_subjects - 1))

@@ -13,7 +13,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from neurolens.errors import InputError
+from neurolens.errors import InputError, is_between, is_count
 from neurolens.numerics.components import variance_components
 from neurolens.numerics.moments import FloatArray, Moments, Trials, UnequalMoments, as_moments, is_constant
 
@@ -146,10 +146,17 @@ def noise_ceiling(data: Trials, *, n_averaged: float | None = None) -> NDArray[n
     np.True_
     """
     moments = as_moments(data)
-    factor = count_repetitions(moments) if n_averaged is None else n_averaged
-    if factor < 1:
-        raise InputError(f"n_averaged={n_averaged!r}: a response is the mean of at least 1 trial.")
+    factor = choose_averaged(n_averaged, moments)
     return spearman_brown(explainable_variance(moments), factor)
+
+
+def choose_averaged(n_averaged: float | None, moments: Moments | UnequalMoments) -> float:
+    """Return how many trials a response is the mean of: as many as there are, where None are given."""
+    if n_averaged is None:
+        return count_repetitions(moments)
+    if not (is_between(n_averaged, 0, np.inf) and n_averaged >= 1):
+        raise InputError(f"n_averaged={n_averaged!r}: a response is the mean of at least 1 trial.")
+    return n_averaged
 
 
 def count_repetitions(moments: Moments | UnequalMoments) -> float:
@@ -194,7 +201,7 @@ def split_half(data: FloatArray | Moments, *, n_splits: int = 100, seed: int = 0
     moments = as_moments(data)
     if isinstance(moments, UnequalMoments):
         raise InputError("Halves need the same number of repetitions for every stimulus.")
-    if n_splits < 1:
+    if not is_count(n_splits):
         raise InputError(f"n_splits={n_splits!r}: at least 1 split is needed.")
     n_repetitions = len(moments.mean)
     half = n_repetitions // 2

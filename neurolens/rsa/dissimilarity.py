@@ -16,8 +16,9 @@ from rich.console import Console
 from rich.progress import track
 
 from neurolens.activations import Activations, as_activations
+from neurolens.activations.distributed import check_client
 from neurolens.activations.sizes import parse_bytes
-from neurolens.errors import InputError, NeurolensWarning, list_names
+from neurolens.errors import InputError, NeurolensWarning, as_names, list_names
 from neurolens.numerics.digest import compute_digest
 from neurolens.numerics.distances import METRICS, Metric, Normalize
 from neurolens.rsa.matrices import Matrices, Missing, Settings, compute_matrices, make_settings
@@ -55,7 +56,7 @@ def rdm(
     *,
     metric: Metric = "correlation",
     ops: str | Iterable[str] = "**",
-    over: Sequence[str] = KEPT_DIMS,
+    over: str | Sequence[str] = KEPT_DIMS,
     normalize: Normalize = "none",
     noise: xr.DataArray | NDArray[Any] | None = None,
     missing: Missing = "nan",
@@ -83,7 +84,7 @@ def rdm(
     ops
         Which operations of the source: a glob on addresses, or a list of these.
     over
-        Dims to keep, where an array has them; under "crossnobis" `run` is never kept.
+        Dims to keep, by default those of these that an array has; under "crossnobis" `run` is never kept.
     normalize
         "features" divides "sqeuclidean" by the number of features ("euclidean" is then the root of that).
     noise
@@ -122,8 +123,8 @@ def rdm(
     Raises
     ------
     InputError
-        If there are fewer than 3 stimuli, nothing has an RDM, options do not fit each other, or the covariance
-        does not fit or is not positive definite.
+        If there are fewer than 3 stimuli, nothing has an RDM, options do not fit each other, `over` names a dim
+        that is not there, or the covariance does not fit or is not positive definite.
     LabelError
         If stimuli or kept dims are not labelled, or differ between operations.
 
@@ -146,7 +147,13 @@ def rdm(
     """
     budget = parse_bytes(memory)
     settings = make_settings(
-        metric, tuple(over), normalize=normalize, missing=missing, noise=noise, device=device, memory=budget
+        metric,
+        as_names(over, "over"),
+        normalize=normalize,
+        missing=missing,
+        noise=noise,
+        device=device,
+        memory=budget,
     )
     walk = _Walk(settings)
     activations = as_activations(source, ops)
@@ -169,6 +176,7 @@ def _rdm_of_array(array: xr.DataArray, walk: _Walk) -> xr.DataArray:
     refusal = find_refusal(array)
     if refusal:
         raise InputError(f"{name} has no RDM: {refusal}.")
+    _check_over(array, name, walk.settings.over)
     check_stimuli(array, name)
     matrices = compute_matrices(array, walk.settings, {})
     _warn_undefined({name: matrices}, walk.settings.metric, stacklevel=4)
@@ -191,10 +199,20 @@ def _open(activations: Activations, walk: _Walk) -> Iterator[tuple[str, xr.DataA
             walk.skipped[address] = refusal
         elif walk.template is None:
             check_stimuli(array, address)
+            _check_over(array, address, walk.settings.over)
             yield address, array
         else:
             yield address, _follow_template(array, address, walk)
         del array  # a stream makes room for its next group before it is asked for the next array
+
+
+def _check_over(array: xr.DataArray, name: str, over: tuple[str, ...]) -> None:
+    """Raise where a dim that was asked for is not there: what stands in its place would be features."""
+    missing = [dim for dim in over if dim not in array.dims and dim not in KEPT_DIMS]
+    if missing:
+        raise InputError(
+            f"over={list(over)}: {name} has no dim {list_names(missing)}; its dims are {list_names(array.dims)}."
+        )
 
 
 def _compute_here(activations: Activations, walk: _Walk) -> Iterator[tuple[str, xr.DataArray, Matrices]]:
@@ -209,6 +227,7 @@ def _compute_on(
     client: Any, activations: Activations, walk: _Walk
 ) -> Iterator[tuple[str, xr.DataArray, Matrices]]:
     """Keep two operations under way for each thread of the cluster; results come in the order of operations."""
+    check_client(client)
     room = 2 * max(1, sum(client.nthreads().values()))
     under_way: deque[tuple[str, xr.DataArray, Any]] = deque()
     for address, array in _open(activations, walk):

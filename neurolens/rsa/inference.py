@@ -11,7 +11,7 @@ import xarray as xr
 from scipy import stats
 
 from neurolens.activations.progress import track
-from neurolens.errors import InputError, NeurolensWarning, check_choice, list_names
+from neurolens.errors import InputError, NeurolensWarning, check_choice, is_between, is_count, list_names
 from neurolens.numerics.bootstrap import RESAMPLINGS, Bootstrap, Resampling, compute_bootstrap, make_scorer
 from neurolens.numerics.corrections import (
     CORRECTIONS,
@@ -32,7 +32,7 @@ from neurolens.numerics.similarity import MEASURES, Similarity
 from neurolens.rsa.models import Selected, Weighted
 from neurolens.rsa.results import TESTS, Settings, Test, Tested, assemble_result, correct_p, describe_result
 from neurolens.rsa.table import RdmTable, build_table
-from neurolens.schema import SUBJECT, provenance
+from neurolens.schema import SUBJECT, provenance, require_labels
 
 __all__ = ["infer"]
 
@@ -187,6 +187,7 @@ def infer(
 
 
 def _choose_resampling(resample: Resampling | None, data: xr.DataArray) -> Resampling:
+    require_labels(data, "Inference")
     if resample is None:
         return "dual" if data.sizes.get(SUBJECT, 1) > 1 else "stimulus"
     check_choice(resample, RESAMPLINGS, "resample")
@@ -198,11 +199,11 @@ def _check_settings(settings: Settings, confidence: float) -> None:
     check_choice(settings.test, TESTS, "test")
     check_choice(settings.correction, CORRECTIONS, "correction")
     for name in ("n_bootstraps", "n_permutations"):
-        if getattr(settings, name) < 0:
-            raise InputError(f"{name}={getattr(settings, name)} must be 0 (none) or more.")
+        if not is_count(getattr(settings, name), 0):
+            raise InputError(f"{name}={getattr(settings, name)!r} must be 0 (none) or more.")
     if settings.n_bootstraps == 1:
         raise InputError("n_bootstraps=1: one sample has no spread. Give 0 (no interval) or many, e.g. 1000.")
-    if not 0 < confidence < 1:
+    if not is_between(confidence, 0, 1):
         raise InputError(f"confidence={confidence!r} must lie between 0 and 1, e.g. 0.95.")
     if settings.test == "t" and not settings.n_bootstraps and settings.resample != "subject":
         raise InputError("test='t' needs a standard error: n_bootstraps must be above 0.")

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from neurolens.errors import InputError, LabelError, check_choice, list_names
+from neurolens.errors import InputError, LabelError, check_choice, check_name, list_names
 from neurolens.numerics.similarity import MEASURES, Similarity, compute_similarity
 from neurolens.rsa.pairs import check_rdm, extract_pairs, other_dims
 from neurolens.schema import STIMULUS, STIMULUS_B, hash_array, join_stimuli, provenance
@@ -206,6 +206,7 @@ def _find_category_pairs(within: str | None, *sides: xr.DataArray) -> NDArray[np
     rows, columns = np.triu_indices(n_stimuli, 1)
     if within is None:
         return np.ones(len(rows), dtype=bool)
+    check_name(within, "within", "coord of 'stimulus'")
     for side in sides:
         if within in side.coords and side[within].dims == (STIMULUS,):
             labels = side[within].values

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from neurolens.errors import InputError, LabelError, NeurolensWarning, list_names
+from neurolens.errors import InputError, LabelError, NeurolensWarning, check_name, list_names
 from neurolens.numerics.embedding import Array, Indices, Pairs, list_pairs
 from neurolens.numerics.mixtures import Mixture
 from neurolens.rsa.ceiling import average_sessions
@@ -224,6 +224,7 @@ def _join_all(sides: dict[str, xr.DataArray], join: Literal["exact", "inner"]) -
 
 def _find_groups(sides: Iterable[xr.DataArray], within: str) -> Indices:
     """Give each value of a coord of `stimulus` a number, wherever the coord is."""
+    check_name(within, "within", "coord of 'stimulus'")
     for rdms in sides:
         if within in rdms.coords and rdms[within].dims == (STIMULUS,):
             groups: Indices = np.unique(rdms[within].values.astype(str), return_inverse=True)[1]
