@@ -62,7 +62,8 @@ coverage: $(READY)  ## which lines the tests run, room by room; writes .coverage
 	done
 	@tail -n 1 .coverage/lines.txt
 
-# One section after the other, each on a quiet machine; RSA, encoding and single operations on one thread.
+# One section after the other, each on a quiet machine; RSA, encoding and single operations on one thread. The
+# explorer is measured in Chromium: make browser.
 bench: $(READY)  ## everything measured beside its peers; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks
 

@@ -42,7 +42,7 @@ class Sizes:
     n_features: int = 5000
     n_neuroids: int = 2000
     n_regions: int = 20
-    n_operations: int = 10
+    n_operations: int = 6
     n_permutations: int = 1000
     n_streamed: int = 1_000_000
     n_runs: int = 3

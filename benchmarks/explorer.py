@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import statistics
 import sys
 import tempfile
@@ -21,7 +23,7 @@ N_OPERATIONS = 3000
 N_STIMULI = 64
 REGIONS = ("V1", "V2", "V4", "LOC", "IT")
 N_SUBJECTS = 8
-CHROMIUM = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 MEGABYTE = 1e6
 
 # A frame is what passes between two calls of the browser's animation clock while the view moves a little each time.
@@ -112,10 +114,9 @@ def load(page: Page, file: Path) -> float:
     return time.perf_counter() - began
 
 
-def measure(file: Path, *, n_runs: int) -> dict[str, float]:
+def measure(file: Path, chromium: str, *, n_runs: int) -> dict[str, float]:
     """Return medians: seconds to load, milliseconds of a frame, folded as it opens and with everything unfolded."""
     found: dict[str, float] = {}
-    chromium = next(path for path in CHROMIUM if Path(path).exists())
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 720})
@@ -135,10 +136,16 @@ def measure(file: Path, *, n_runs: int) -> dict[str, float]:
 
 def main(n_operations: int = N_OPERATIONS, n_runs: int = 5) -> None:
     """Measure and save."""
+    named = os.environ.get("NEUROLENS_CHROMIUM")
+    chromium = named or next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if chromium is None:
+        sys.exit(
+            "The explorer is measured in Chromium, and none is installed: make browser, then make bench again."
+        )
     with tempfile.TemporaryDirectory() as folder:
         file, count, seconds = write_page(Path(folder), n_operations)
         size = file.stat().st_size / MEGABYTE
-        found = measure(file, n_runs=n_runs)
+        found = measure(file, chromium, n_runs=n_runs)
 
     def row(task: str, value: float, unit: str, target: float | None, note: str = "") -> Row:
         said = "" if target is None else f"< {target:g} {unit}"

@@ -61,7 +61,7 @@ def main() -> None:
             compare_all(images[: 32 if asked.small else 128], folder, min(n_runs, 2)),
             compare_peak(folder, (200, 400) if asked.small else (200, 10_000)),
             compare_reading(folder, 20_000_000 if asked.small else 2_000_000_000, n_runs),
-            compare_dask(images, folder, min(n_runs, 3)),
+            compare_dask(images, folder, min(n_runs, 2)),
         ]
         if not asked.small:  # last: torch stays wrapped once it has run
             rows.insert(1, compare_torchlens(images[:n_images], folder, ours))
@@ -152,7 +152,9 @@ def compare_layers(images: list[Path], folder: Path, n_runs: int) -> tuple[Row, 
 def compare_torchlens(images: list[Path], folder: Path, ours: Timing) -> Row:
     """The same five layers by TorchLens."""
     model = make_model()
-    lens = interleave({"lens": lambda: run_torchlens(model, images, folder / "lens")}, n_runs=1)["lens"]
+    lens = interleave({"lens": lambda: run_torchlens(model, images, folder / "lens")}, n_runs=1, n_warmup=0)[
+        "lens"
+    ]
     return _row(say_layers(images), ours, lens, "TorchLens", None, len(images))
 
 

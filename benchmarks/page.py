@@ -30,6 +30,10 @@ sizes compared, in memory that is used again (`keep_freed_memory`), the peer's l
 hand out fresh memory changes from moment to moment, and is measured by itself. `make bench` measures everything again;
 a section's own command measures that section. A target that was not reached says **missed**, with its limit beside it
 where one was measured.
+
+Beside a trace stands what torch allows at least: a function mode that only reads the shape, dtype, device and storage
+of each result, without which there is no record of operations. Python itself is slowest right after a kernel has
+filled the processor's caches with a batch; the row of calls after 96 MiB says by how much.
 """
 EMPTY = "No section has been measured on a quiet machine yet.\n"
 

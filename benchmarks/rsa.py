@@ -69,13 +69,14 @@ def measure_correlation(sizes: Sizes) -> list[Row]:
     values = np.random.default_rng(0).standard_normal((sizes.n_stimuli, sizes.n_features))
     single = values.astype(np.float32)
     arrays = {"float64": label(values, "stimulus", "unit"), "float32": label(single, "stimulus", "unit")}
+    nl.rdm(arrays["float64"][:10])  # everything is imported
     peers = interleave(
         {
             "ours": lambda: nl.rdm(arrays["float64"]),
             "rsatoolbox": lambda: calc_rdm(Dataset(values), method="correlation"),
             "scipy": lambda: squareform(pdist(values, "correlation")),
         },
-        n_runs=2,
+        n_runs=1,
         n_warmup=0,
     )
     task = f"correlation RDM, {sizes.n_stimuli} stimuli x {sizes.n_features} features"
@@ -85,10 +86,15 @@ def measure_correlation(sizes: Sizes) -> list[Row]:
     ]
     for kind, bare in (("float64", values), ("float32", single)):
         times = interleave(
-            {"ours": lambda kind=kind: nl.rdm(arrays[kind]), "product": lambda bare=bare: bare @ bare.T},
-            n_runs=min(3, sizes.n_runs_timed),
+            {
+                "ours": lambda kind=kind: nl.rdm(arrays[kind]),
+                "product": lambda bare=bare: bare @ bare.T,
+                "copy": lambda bare=bare: bare.copy(),
+            },
+            n_runs=min(5, sizes.n_runs_timed),
         )
         ratio = times["ours"].cpu / times["product"].cpu
+        copied = times["copy"].cpu / times["product"].cpu
         met = ratio <= 1.3 if kind == "float64" else None
         rows.append(
             Row(
@@ -98,6 +104,7 @@ def measure_correlation(sizes: Sizes) -> list[Row]:
                 f"{ratio:.2f} x its time",
                 "<= 1.3 x" if kind == "float64" else "",
                 met,
+                limit=f"one copy of the patterns alone {copied:.2f} x; hash, statistics and centring pass over them",
                 note="labels, hash of the data, centring and norms included",
             )
         )

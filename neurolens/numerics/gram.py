@@ -214,11 +214,15 @@ def _exact_float32() -> Iterator[None]:
 
 
 def _prepare_slabs(patterns: Patterns, scaling: Scaling, tile: Tile) -> Iterator[Array]:
+    """Yield prepared blocks of columns, each in the memory of the one before it."""
     n_stimuli = patterns.shape[0]
     width = min(max(BLOCK_VALUES // n_stimuli, 1024), MAX_WIDTH)
     prepare = _Preparation(scaling, patterns.dtype)
+    buffer = np.empty(0, prepare.final)  # fresh memory for each block costs as much as a pass over it
     for block in walk_columns(patterns, tile, width * n_stimuli):
-        yield prepare(block, slice(None))
+        if buffer.size < block.size:
+            buffer = np.empty(block.size, prepare.final)
+        yield prepare(block, slice(None), out=buffer[: block.size].reshape(block.shape))
 
 
 def _multiply_tiles(patterns: Patterns, scaling: Scaling, tile: Tile, device: str | None) -> Array:
@@ -268,9 +272,11 @@ class _Preparation:
         self.scales = bool((self.factor != 1).any())
         self.drops = bool(self.left_out.any())
 
-    def __call__(self, block: Array, rows: slice, common: Array | None = None) -> Array:
+    def __call__(
+        self, block: Array, rows: slice, common: Array | None = None, *, out: Array | None = None
+    ) -> Array:
         """Prepare a block of some rows; without `common` remove the mean of a sample of them."""
-        out = np.empty(block.shape, self.final)
+        out = np.empty(block.shape, self.final) if out is None else out
         start = rows.start or 0
         if common is None:
             sample = np.linspace(0, len(block) - 1, min(len(block), SAMPLE_ROWS)).astype(np.intp)

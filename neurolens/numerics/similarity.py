@@ -206,9 +206,7 @@ def _embed_pearson(vectors: Array) -> Array:
 
 def _centre_ranks(vectors: Array) -> Array:
     """Average ranks minus their mean, which is the same for all vectors; a constant is zero."""
-    ranks = compute_average_ranks(vectors)
-    ranks -= (vectors.shape[1] + 1) / 2
-    return ranks
+    return compute_average_ranks(vectors, origin=(vectors.shape[1] + 1) / 2)
 
 
 def _embed_spearman(vectors: Array) -> Array:
