@@ -150,7 +150,7 @@ def _cold_kinds_row() -> Row:
     def repeat(call: Callable[[torch.Tensor], torch.Tensor]) -> _Measured:
         def run(x: torch.Tensor) -> list[float]:
             times = []
-            for _ in range(20):
+            for _ in range(15):
                 np.add(other, 1, out=other)
                 start = time.perf_counter()
                 call(x)
@@ -196,7 +196,7 @@ def _compare_kinds(
                 "idle": lambda idle=idle: _run_under(_Idle(), idle, x),
                 "reading": lambda read=read: _run_under(_Reading(), read, x),
             }
-            interleave(cases, n_runs=7)
+            interleave(cases, n_runs=5)
             alone, *added = (1e6 * statistics.median(each) for each in times.values())
             for costs, cost, before in zip(
                 (ours, nothing, reading), added, (f"{name} ", "", ""), strict=True
@@ -354,7 +354,7 @@ def _measure_batch(name: str, model: torch.nn.Module, x: torch.Tensor) -> dict[s
             n_runs=1 if plain > 0.3 else 3,
             n_warmup=0,
         )
-        n_runs = min(12, max(6, int(4 / plain)))
+        n_runs = min(12, max(5, int(3 / plain)))
         with keep_freed_memory():  # for all: else they differ by whose memory the system takes back
             # Apart from those that keep everything: what follows these finds its memory elsewhere, and caches cold.
             cases: dict[str, Callable[[], object]] = {
