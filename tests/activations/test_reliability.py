@@ -179,10 +179,6 @@ def kill_many(tmp_path, n_kills):
     return int(answer.stdout)
 
 
-def test_killed_at_random_moments_and_taken_up_is_bit_identical(tmp_path):
-    assert kill_many(tmp_path, 3) >= 1
-
-
 @pytest.mark.slow
 def test_killed_at_25_random_moments_and_taken_up_is_bit_identical(tmp_path):
     assert kill_many(tmp_path, 25) >= 10
