@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.filesize import decimal as say_bytes
-from rich.table import Table
 
+from neurolens.cli.grids import add_row, open_console, start_grid
 from neurolens.store import Store
 
 _PROVENANCE = ("model", "weights", "graph", "preprocessing", "ops", "stored_dtype", "reduce", "torch_version")
@@ -36,7 +36,7 @@ def tabulate_store(store: Store) -> pd.DataFrame:
 
 def print_store(store: Store) -> None:
     """Print what made a store, its stimuli, its operations and what is missing."""
-    console = Console()
+    console = open_console()
     _print_rows(console, store.attrs)
     written = f"format {store.format}, blocks of {store.block_size} stimuli, compression {store.compression}"
     console.print(f"{'written':<15}{written}", markup=False, highlight=False)
@@ -55,7 +55,7 @@ def print_store(store: Store) -> None:
     if store.aliases:
         console.print(f"{len(store.aliases)} other names:", highlight=False)
         for alias, address in store.aliases.items():
-            console.print(f"  {alias} is {address}", markup=False, highlight=False)
+            console.print(f"  {alias} is {address}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_rows(console: Console, attrs: Mapping[str, Any]) -> None:
@@ -67,9 +67,7 @@ def _print_rows(console: Console, attrs: Mapping[str, Any]) -> None:
 
 
 def _print_operations(console: Console, store: Store) -> None:
-    table = Table("operation", "dims and sizes", "dtype", "size", "on disk", "missing")
-    for column in table.columns[3:]:
-        column.justify = "right"
+    table = start_grid("operation", "dims and sizes", "dtype", "size", "on disk", "missing", n_right=3)
     total = 0
     for entry in store.entries.values():
         n_bytes = _count_bytes(entry.shape, entry.dtype)
@@ -77,9 +75,8 @@ def _print_operations(console: Console, store: Store) -> None:
         sizes = ", ".join(f"{dim} {size}" for dim, size in zip(entry.dims, entry.shape, strict=True))
         absent = len(entry.attrs.get("missing_stimuli", ()))
         on_disk = say_bytes(store.count_bytes(entry.address))
-        table.add_row(
-            entry.address, sizes, entry.dtype, say_bytes(n_bytes), on_disk, str(absent) if absent else ""
-        )
+        missing = str(absent) if absent else ""
+        add_row(table, entry.address, sizes, entry.dtype, say_bytes(n_bytes), on_disk, missing)
     console.print(table)
     whole = sum(file.stat().st_size for file in store.path.rglob("*") if file.is_file())
     console.print(

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from neurolens.activations.blocks import stored_layouts
 from neurolens.activations.budget import Budget, estimate_bytes, require_memory, require_space
 from neurolens.activations.runs import Run
 from neurolens.activations.sizes import say_bytes
+from neurolens.cli.grids import add_row, open_console, start_grid
 from neurolens.errors import check_choice
 from neurolens.models import Model
 from neurolens.stimuli import Stimuli
@@ -29,12 +28,11 @@ def print_plan(model: Model, stimuli: Stimuli, out: Path, *, dtype: str | None, 
     budget = Budget(
         estimate_bytes(layouts, len(stimuli), cast), run.n_held, run.seconds_a_batch * run.n_batches
     )
-    console = Console()
-    table = Table("operation", "dims and sizes of a stimulus", "size of all")
-    table.columns[2].justify = "right"
+    console = open_console()
+    table = start_grid("operation", "dims and sizes of a stimulus", "size of all", n_right=1)
     for address, layout in layouts.items():
         sizes = ", ".join(f"{dim} {size}" for dim, size in zip(layout.dims, layout.shape, strict=True))
-        table.add_row(address, sizes, say_bytes(estimate_bytes({address: layout}, len(stimuli), cast)))
+        add_row(table, address, sizes, say_bytes(estimate_bytes({address: layout}, len(stimuli), cast)))
     console.print(table)
     for address, reason in run.left_out.items():
         console.print(f"left out: {address}: {reason}", markup=False, highlight=False, soft_wrap=True)

@@ -14,7 +14,7 @@ from neurolens.schema import MODEL, OP, REGION, SUBJECT, TIME
 __all__ = ["assemble", "label_models", "stack_twins"]
 
 SEED = "seed"
-TOLD = ("n_permutations", "p_of", "correction_of", "ceiling_kind", "ci_of", "score_of", "units")
+TOLD = ("n_permutations", "p_of", "ceiling_kind", "ci_of", "score_of", "units")
 Key = tuple[str, object]
 
 

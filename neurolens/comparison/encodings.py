@@ -88,7 +88,6 @@ def score_encodings(source: Any, responses: xr.DataArray, plan: Plan) -> xr.Data
         units=unit,
         n_stimuli=result.sizes["stimulus"],
         p_of=found.attrs.get("p_of", "none"),
-        correction_of="operations within a region",
         ceiling_kind="square root of the median reliability of neuroids"
         if unit == "r"
         else "median reliability",

@@ -61,8 +61,6 @@ def score_grams(distances: xr.DataArray, target: xr.DataArray, plan: Plan) -> xr
     return found.assign_attrs(
         n_permutations=plan.n_permutations,
         p_of="permutation of stimulus labels, one-sided; for these stimuli and subjects",
-        correction_of={"max": "maximum statistic", "bh": "Benjamini-Hochberg"}[plan.correction]
-        + " over the operations within a region",
         ceiling_kind="the other subjects' responses side by side (low), all subjects' (high), against each subject",
         ci_of="score ± t standard error over subjects; subjects of this kind; these stimuli"
         if n_subjects > 1

@@ -52,7 +52,7 @@ def score_rdms(rdms: xr.DataArray, target: xr.DataArray, plan: Plan) -> xr.Datas
     )
     found = found.assign({name: half.reindex({OP: rdms[OP]}) for name, half in halves.items()})
     has_interval = plan.n_bootstraps or result.attrs["resample"] == "subject"
-    told = {name: result.attrs[name] for name in ("n_permutations", "p_of", "correction_of", "ceiling_kind")}
+    told = {name: result.attrs[name] for name in ("n_permutations", "p_of", "ceiling_kind")}
     return found.assign_attrs(told | {"ci_of": result.attrs["ci_of"] if has_interval else "none"})
 
 
