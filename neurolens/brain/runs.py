@@ -54,7 +54,8 @@ def clean_series(
     high_pass
         Remove slower changes than this, in Hz, by discrete cosines.
     confounds
-        Regressors to remove, one array (n_volumes, n_confounds) for each run.
+        Regressors to remove: a list, for each run one array or table (n_volumes, n_confounds); of a single run the
+        table alone will do.
 
     Returns
     -------
@@ -93,16 +94,14 @@ def clean_series(
     signal = import_extra("nilearn.signal")
     series = check_series(series)
     parts = list(iterate_runs(series))
-    if confounds is not None and len(confounds) != len(parts):
-        raise InputError(f"confounds holds {len(confounds)} arrays for {len(parts)} runs; give one for each.")
+    regressors = read_confounds(confounds, series)
     seconds = repetition_time(series)
     cleaned = np.full(series.shape, np.nan, dtype=np.float32)
     alive = np.ones(series.sizes[NEUROID], dtype=bool)
     for _, rows in parts:
         part = series.values[rows]
         alive &= (part.min(axis=0) < part.max(axis=0)) & np.isfinite(part).all(axis=0)
-    for number, (name, rows) in enumerate(parts):
-        extra = None if confounds is None else _check_confounds(confounds[number], rows.size, name)
+    for extra, (_, rows) in zip(regressors, parts, strict=True):
         cleaned[np.ix_(rows, alive)] = signal.clean(
             series.values[np.ix_(rows, alive)].astype(np.float64),
             detrend=detrend,
@@ -265,11 +264,34 @@ def repetition_time(series: xr.DataArray) -> float:
     return float(np.median(np.diff(series[TIME].values[rows])))
 
 
-def _check_confounds(confounds: ArrayLike, n_volumes: int, run: object) -> NDArray[np.float64]:
-    table = np.asarray(confounds, dtype=np.float64)
-    if table.ndim != 2 or len(table) != n_volumes or not np.isfinite(table).all():
+def read_confounds(
+    confounds: Sequence[ArrayLike] | None, series: xr.DataArray
+) -> list[NDArray[np.float64] | None]:
+    """Return the regressors of each run, shape (n_volumes, n_confounds), or None for each."""
+    runs = list(iterate_runs(series))
+    if confounds is None:
+        return [None] * len(runs)
+    given = list(confounds) if isinstance(confounds, list | tuple) else [confounds]  # one table is one run's
+    if len(given) != len(runs):
         raise InputError(
-            f"The confounds of run {run!r} have shape {table.shape}"
-            f"{'' if np.isfinite(table).all() else ' and hold NaN'}; expected ({n_volumes}, n_confounds), finite."
+            f"confounds holds {len(given)} arrays for {len(runs)} runs; give a list, one for each."
+        )
+    return [_check_confounds(one, rows.size, run) for one, (run, rows) in zip(given, runs, strict=True)]
+
+
+def _check_confounds(confounds: Any, n_volumes: int, run: object) -> NDArray[np.float64]:
+    try:
+        table = np.asarray(confounds, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"The confounds of run {run!r} are no numbers: {error}.") from error
+    if table.ndim != 2 or len(table) != n_volumes:
+        raise InputError(
+            f"The confounds of run {run!r} have shape {table.shape}; expected ({n_volumes}, n_confounds)."
+        )
+    if not np.isfinite(table).all():
+        columns = np.flatnonzero(~np.isfinite(table).all(axis=0)).tolist()
+        raise InputError(
+            f"The confounds of run {run!r} hold NaN in the columns {columns}. Where these are differences between "
+            "volumes, the first has none: table.fillna(0)."
         )
     return table

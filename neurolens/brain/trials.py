@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from neurolens.brain.events import Events, read_events
 from neurolens.brain.extras import import_extra
 from neurolens.brain.repetitions import stack_repetitions
-from neurolens.brain.runs import check_series, iterate_runs, repetition_time
+from neurolens.brain.runs import check_series, iterate_runs, read_confounds, repetition_time
 from neurolens.errors import InputError, NeurolensWarning, as_names, check_choice
 from neurolens.schema import NEUROID, PRESENTATION, RUN, STIMULUS, TIME, hash_array, provenance
 
@@ -116,7 +116,8 @@ def fit_betas(
     noise_model
         "ar1" or "ols".
     confounds
-        Further regressors, one array (n_volumes, n_confounds) for each run.
+        Further regressors: a list, for each run one array or table (n_volumes, n_confounds); of a single run the
+        table alone will do.
     fir_delays
         Delays in volumes, for "fir".
     **design
@@ -157,8 +158,7 @@ def fit_betas(
     series = check_series(series)
     table = read_events(events, series, column=column, ignore=ignore, stimuli=stimuli)
     runs = list(iterate_runs(series))
-    if confounds is not None and len(confounds) != len(runs):
-        raise InputError(f"confounds holds {len(confounds)} arrays for {len(runs)} runs; give one for each.")
+    regressors = read_confounds(confounds, series)
     alive = np.isfinite(series.values).all(axis=0)
     fits = []
     for number, (run, rows) in enumerate(runs):
@@ -166,7 +166,7 @@ def fit_betas(
             run=run,
             values=series.values[np.ix_(rows, alive)].astype(np.float64),
             seconds=series[TIME].values[rows],
-            confounds=None if confounds is None else np.asarray(confounds[number], dtype=np.float64),
+            confounds=regressors[number],
             noise_model=noise_model,
             design=design | ({"hrf_model": "fir", "fir_delays": list(fir_delays)} if method == "fir" else {}),
         )

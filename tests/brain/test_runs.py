@@ -1,6 +1,9 @@
 """What is done run by run: cleaning as nilearn does it, delays and responses that never cross."""
 
+from functools import partial
+
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from nilearn.glm.first_level import compute_regressor
@@ -8,6 +11,10 @@ from nilearn.signal import clean
 
 from neurolens import brain
 from neurolens.errors import InputError, LabelError
+
+EVENTS = pd.DataFrame(
+    {"onset": [2.0, 14.0, 26.0, 38.0], "duration": 6.0, "trial_type": ["cat", "dog", "cat", "dog"]}
+)
 
 
 def make_series(n_runs=3, n_volumes=20, n_neuroids=4, seed=0, drift=1.0):
@@ -114,3 +121,24 @@ def test_series_without_runs_or_volumes_are_refused():
         brain.clean_series(make_series(), standardize="percent")
     with pytest.raises(InputError, match="hrf='gamma'"):
         brain.convolve_hrf(make_series(), repetition_time=2.0, hrf="gamma")
+
+
+@pytest.mark.parametrize("call", [brain.clean_series, partial(brain.fit_betas, events=EVENTS)])
+def test_confounds_that_cannot_be_used_name_their_run(call):
+    run = xr.DataArray(
+        np.random.default_rng(0).normal(size=(30, 2)),
+        {"time": np.arange(30) * 2.0, "run": ("time", ["run-1"] * 30)},
+        ("time", "neuroid"),
+    )
+    motion = pd.DataFrame(np.random.default_rng(1).normal(size=(30, 3)), columns=["x", "y", "dx"])
+    xr.testing.assert_identical(call(run, confounds=motion), call(run, confounds=[motion.values]))
+    motion.loc[0, "dx"] = np.nan  # a difference has no first value
+    with pytest.raises(InputError, match=r"run 'run-1' hold NaN in the columns \[2\].*fillna"):
+        call(run, confounds=[motion])
+    call(run, confounds=[motion.fillna(0)])
+    with pytest.raises(InputError, match=r"run 'run-1' have shape \(20, 3\); expected \(30, n_confounds\)"):
+        call(run, confounds=[motion[:20]])
+    with pytest.raises(InputError, match="run 'run-1' are no numbers"):
+        call(run, confounds=[motion.assign(x="left")])
+    with pytest.raises(InputError, match="confounds holds 2 arrays for 1 runs"):
+        call(run, confounds=[motion, motion])
