@@ -101,7 +101,7 @@ def read_responses(
 
 
 _FROM_TABLE = (
-    " A table with one stimulus a row: table = pandas.read_csv({path!r}, index_col=0), then "
+    " A table with one stimulus a row: table = pandas.read_csv({path!r}, sep=None, engine='python', index_col=0), then "
     "neurolens.brain.responses(table, stimulus=table.index, neuroid=table.columns)."
 )
 

@@ -94,7 +94,7 @@ def clean_series(
     signal = import_extra("nilearn.signal")
     series = check_series(series)
     parts = list(iterate_runs(series))
-    regressors = read_confounds(confounds, series)
+    regressors = read_confounds(confounds, parts)
     seconds = repetition_time(series)
     cleaned = np.full(series.shape, np.nan, dtype=np.float32)
     alive = np.ones(series.sizes[NEUROID], dtype=bool)
@@ -265,13 +265,12 @@ def repetition_time(series: xr.DataArray) -> float:
 
 
 def read_confounds(
-    confounds: Sequence[ArrayLike] | None, series: xr.DataArray
+    confounds: Sequence[ArrayLike] | None, runs: Sequence[tuple[Any, NDArray[np.intp]]]
 ) -> list[NDArray[np.float64] | None]:
-    """Return the regressors of each run, shape (n_volumes, n_confounds), or None for each."""
-    runs = list(iterate_runs(series))
+    """Return the regressors of each run (its name and rows), shape (n_volumes, n_confounds), or None for each."""
     if confounds is None:
         return [None] * len(runs)
-    given = list(confounds) if isinstance(confounds, list | tuple) else [confounds]  # one table is one run's
+    given = [confounds] if getattr(confounds, "ndim", 0) == 2 else list(confounds)  # one table is one run's
     if len(given) != len(runs):
         raise InputError(
             f"confounds holds {len(given)} arrays for {len(runs)} runs; give a list, one for each."

@@ -158,7 +158,7 @@ def fit_betas(
     series = check_series(series)
     table = read_events(events, series, column=column, ignore=ignore, stimuli=stimuli)
     runs = list(iterate_runs(series))
-    regressors = read_confounds(confounds, series)
+    regressors = read_confounds(confounds, runs)
     alive = np.isfinite(series.values).all(axis=0)
     fits = []
     for number, (run, rows) in enumerate(runs):

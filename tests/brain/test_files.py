@@ -137,10 +137,11 @@ def test_other_files_are_refused(tmp_path):
         brain.read_responses(tmp_path / "b.npy")
 
 
-def test_a_table_is_refused_and_the_way_out_works(tmp_path):
-    path = tmp_path / "responses.csv"
+@pytest.mark.parametrize(("kind", "sep"), [("csv", ","), ("tsv", "\t"), ("txt", " ")])
+def test_a_table_is_refused_and_the_way_out_works(tmp_path, kind, sep):
+    path = tmp_path / f"responses.{kind}"
     table = pandas.DataFrame(np.arange(6.0).reshape(3, 2), index=["cat", "dog", "fox"], columns=["v1", "v2"])
-    table.to_csv(path)
+    table.to_csv(path, sep=sep)
     with pytest.raises(InputError, match="of no known kind") as caught:
         brain.read_responses(path)
     reading, labelling = str(caught.value).removesuffix(".").split("a row: table = ")[1].split(", then ")

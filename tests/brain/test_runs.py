@@ -57,6 +57,7 @@ def test_confounds_are_removed():
     confounds = [np.random.default_rng(k).normal(size=(20, 1)) for k in range(3)]
     disturbed = series + 5 * np.concatenate(confounds)
     cleaned = brain.clean_series(disturbed, confounds=confounds)
+    xr.testing.assert_identical(cleaned, brain.clean_series(disturbed, confounds=np.stack(confounds)))
     np.testing.assert_allclose(cleaned, brain.clean_series(series, confounds=confounds), atol=1e-4)
     with pytest.raises(InputError, match="2 arrays for 3 runs"):
         brain.clean_series(series, confounds=confounds[:2])
