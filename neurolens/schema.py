@@ -83,6 +83,12 @@ def is_storable(text: str) -> bool:
     return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
+def make_texts_plain(array: xr.DataArray) -> xr.DataArray:
+    """Turn coords of numpy's newer text type, as Zarr gives them, into objects, which everything can read."""
+    texts = [name for name, coord in array.coords.items() if coord.dtype.kind == "T"]
+    return array.assign_coords({name: array[name].astype(object) for name in texts}) if texts else array
+
+
 def require_labels(value: object, what: str) -> None:
     """Raise InputError unless `value` is a DataArray."""
     if not isinstance(value, xr.DataArray):

@@ -19,7 +19,7 @@ from neurolens.activations.operations import (
 )
 from neurolens.errors import AddressError, InputError
 from neurolens.recording.addresses import is_glob
-from neurolens.schema import OP, STIMULUS, STIMULUS_B
+from neurolens.schema import OP, STIMULUS, STIMULUS_B, make_texts_plain
 from neurolens.store import Store, Verification, open_store, verify_store
 
 
@@ -105,7 +105,7 @@ class ActivationsInMemory(Activations):
     """
 
     def __init__(self, arrays: Mapping[str, xr.DataArray]) -> None:
-        self._arrays = dict(arrays)
+        self._arrays = {name: make_texts_plain(array) for name, array in dict(arrays).items()}
 
     def addresses(self) -> tuple[str, ...]:
         """Return all addresses.

@@ -17,6 +17,7 @@ from neurolens.schema import (
     STIMULUS,
     SUBJECT,
     TIME,
+    make_texts_plain,
     rename_aliases,
     stimulus_ids,
 )
@@ -128,7 +129,7 @@ def check_responses(data: xr.DataArray, *, what: str = "the responses", time: bo
     >>> check_responses(raw).dims
     ('stimulus', 'neuroid')
     """
-    data = _plain_texts(rename_aliases(data))
+    data = make_texts_plain(rename_aliases(data))
     known = (REPETITION, STIMULUS, NEUROID)
     missing = [dim for dim in known[1:] if dim not in data.dims]
     allowed = (*known, TIME) if time else known
@@ -229,12 +230,6 @@ def _only_variable(data: xr.Dataset, what: str) -> xr.DataArray:
             "expected. Choose it: dataset[name]."
         )
     return next(iter(data.data_vars.values()))
-
-
-def _plain_texts(data: xr.DataArray) -> xr.DataArray:
-    """Turn coords of numpy's newer text type, as Zarr gives them, into objects, which everything can read."""
-    texts = [name for name, coord in data.coords.items() if coord.dtype.kind == "T"]
-    return data.assign_coords({name: data[name].astype(object) for name in texts}) if texts else data
 
 
 def _label_stimuli(stimulus: Sequence[object] | Mapping[str, Any]) -> dict[str, Any]:

@@ -144,3 +144,17 @@ def test_a_function_chooses_alike_in_a_trace_a_stream_and_a_store(tmp_path):
     ):
         found = {name: list(source.select(choose)) for name, source in sources.items()}
         assert found == dict.fromkeys(sources, want)
+
+
+def test_a_store_opened_by_xarray_is_a_source_like_the_store(tmp_path):
+    network = nn.Sequential(nn.Linear(4, 3), nn.ReLU()).eval()
+    images = np.random.default_rng(0).random((6, 4), dtype=np.float32)
+    acts = extract(
+        network, Stimuli.from_array(images, ids=list("abcdef")), tmp_path / "s.zarr", progress=False
+    )
+    with xr.open_datatree(tmp_path / "s.zarr", engine="zarr") as tree:
+        found = nl.rdm(tree)
+    expected = nl.rdm(acts)
+    assert found.stimulus.values.tolist() == list("abcdef")
+    for address in acts:
+        np.testing.assert_array_equal(found.sel(op=address), expected.sel(op=address))
