@@ -122,6 +122,7 @@ def stimulus_ids(array: xr.DataArray | xr.Dataset, what: str, dim: str = STIMULU
             f"stimulus has one. Keep the rest as metadata: array.reset_index({dim!r}).assign_coords({dim}=ids)."
         )
     ids = np.asarray(array.coords[dim].values)
+    ids = ids.astype(object) if ids.dtype.kind == "T" else ids  # as Zarr gives texts
     unique, counts = np.unique(ids.astype(str), return_counts=True)
     if (counts > 1).any():
         raise LabelError(

@@ -158,3 +158,8 @@ def test_a_store_opened_by_xarray_is_a_source_like_the_store(tmp_path):
     assert found.stimulus.values.tolist() == list("abcdef")
     for address in acts:
         np.testing.assert_array_equal(found.sel(op=address), expected.sel(op=address))
+    as_zarr_gives = {
+        name: expected[name].astype(np.dtypes.StringDType()) for name in ("stimulus", "stimulus_b")
+    }
+    alike = nl.compare_rdms(expected.assign_coords(as_zarr_gives), expected[0].drop_vars("op"))
+    np.testing.assert_array_equal(alike, nl.compare_rdms(expected, expected[0].drop_vars("op")))
