@@ -136,7 +136,7 @@ def measure_permutations(sizes: Sizes) -> list[Row]:
                 source, some, n_permutations=20, progress=False
             ),
         },
-        n_runs=2,
+        n_runs=1,
     )
     n = sizes.n_permutations
     return [

@@ -121,7 +121,7 @@ JOBS = {
 
 
 def measure(job: Job, n: int) -> dict[str, float]:
-    """The memory of a first call and the median CPU time of further ones, which find what it freed, in this process.
+    """The memory of a first call and the median CPU time of others, which find what it freed, in this process.
 
     What the system takes for memory that it hands out again is measured in benchmarks/machine.py: on a virtual machine
     it changes from moment to moment, and hides how the work grows.
@@ -135,7 +135,7 @@ def measure(job: Job, n: int) -> dict[str, float]:
         with keep_freed_memory():
             call()
             peak = read_peak_memory()
-            while len(times) < 2 or (sum(times) < ENOUGH and len(times) < 9):
+            while sum(times) < ENOUGH and len(times) < 9:
                 gc.collect()
                 start = time.process_time()
                 call()

@@ -64,7 +64,7 @@ JOBS = {
 def measure(name: str) -> dict[str, float]:
     """Median wall and CPU seconds of a job in this process."""
     warnings.simplefilter("ignore")  # alphas at the ends of the grid: these voxels are noise
-    timing = interleave({name: JOBS[name][1]()}, n_runs=3)[name]
+    timing = interleave({name: JOBS[name][1]()}, n_runs=2)[name]
     return {"wall": timing.wall, "cpu": timing.cpu}
 
 

@@ -46,9 +46,10 @@ def main() -> None:
     """Measure everything and keep the rows."""
     torch.manual_seed(0)
     rows = [*_operation_rows(), _kinds_row(), _cold_kinds_row(), _outside_row()]
-    for name in MODELS:
-        rows += _model_rows(name)
-    rows += [_memory_row(name) for name in MODELS]
+    found = {name: run_apart("benchmarks.tracing", "model", name) for name in MODELS}
+    for name, answers in found.items():
+        rows += _model_rows(name, answers)
+    rows += [_memory_row(name, answers) for name, answers in found.items()]
     save("tracing", "Tracing", COMMAND, rows)
 
 
@@ -140,7 +141,7 @@ def _kinds_row() -> Row:
 
         return run
 
-    return _compare_kinds("what one call adds, everything kept", repeat, {})
+    return _compare_kinds("what one call adds, everything kept", repeat, {}, n_runs=5)
 
 
 def _cold_kinds_row() -> Row:
@@ -150,7 +151,7 @@ def _cold_kinds_row() -> Row:
     def repeat(call: Callable[[torch.Tensor], torch.Tensor]) -> _Measured:
         def run(x: torch.Tensor) -> list[float]:
             times = []
-            for _ in range(15):
+            for _ in range(10):
                 np.add(other, 1, out=other)
                 start = time.perf_counter()
                 call(x)
@@ -160,14 +161,17 @@ def _cold_kinds_row() -> Row:
         return run
 
     task = "what one call adds after 96 MiB went through the caches, structure only"
-    return _compare_kinds(task, repeat, {"keep": None})
+    return _compare_kinds(task, repeat, {"keep": None}, n_runs=3)
 
 
 _Measured = Callable[[torch.Tensor], list[float]]  # seconds of one call, several times
 
 
 def _compare_kinds(
-    task: str, repeat: Callable[[Callable[[torch.Tensor], torch.Tensor]], _Measured], options: dict[str, Any]
+    task: str,
+    repeat: Callable[[Callable[[torch.Tensor], torch.Tensor]], _Measured],
+    options: dict[str, Any],
+    n_runs: int,
 ) -> Row:
     x = torch.ones(1, 4, 2, 2)
     kinds = {
@@ -196,7 +200,7 @@ def _compare_kinds(
                 "idle": lambda idle=idle: _run_under(_Idle(), idle, x),
                 "reading": lambda read=read: _run_under(_Reading(), read, x),
             }
-            interleave(cases, n_runs=5)
+            interleave(cases, n_runs=n_runs)
             alone, *added = (1e6 * statistics.median(each) for each in times.values())
             for costs, cost, before in zip(
                 (ours, nothing, reading), added, (f"{name} ", "", ""), strict=True
@@ -280,9 +284,8 @@ def build(name: str, batch_size: int) -> tuple[torch.nn.Module, torch.Tensor]:
     return model.eval(), torch.randn(batch_size, 3, 224, 224)
 
 
-def _model_rows(name: str) -> list[Row]:
+def _model_rows(name: str, found: dict[str, float]) -> list[Row]:
     rows = []
-    found = run_apart("benchmarks.tracing", "model", name)
     for batch_size, most in BATCHES.items():
         prefix = f"{batch_size} "
         answer = {key.removeprefix(prefix): value for key, value in found.items() if key.startswith(prefix)}
@@ -343,12 +346,16 @@ def _measure_batch(name: str, model: torch.nn.Module, x: torch.Tensor) -> dict[s
     """Ratios to the plain forward of the same turn."""
     is_small = len(x) == 1  # only what keeps everything is reported
     with torch.no_grad():
+        nl.trace(model, x[:1], keep=None)  # everything is imported
+        before, start = _read_resident(), time.perf_counter()
+        trace = nl.trace(model, x)
+        first, peak = time.perf_counter() - start, read_peak_memory()
+        n_operations, kept = len(trace.steps), _count_kept(trace, x)
+        del trace
         model(x)
         start = time.perf_counter()
         model(x)
-        plain, start = time.perf_counter() - start, time.perf_counter()
-        n_operations = len(nl.trace(model, x).steps)
-        first = time.perf_counter() - start
+        plain = time.perf_counter() - start
         fresh = interleave(
             {"plain": lambda: model(x), "keep": lambda: nl.trace(model, x)},
             n_runs=1 if plain > 0.3 else 3,
@@ -381,6 +388,8 @@ def _measure_batch(name: str, model: torch.nn.Module, x: torch.Tensor) -> dict[s
             )
     return {
         "n": n_operations,
+        "extra": peak - before,
+        "kept": kept,
         "plain": light["plain"].wall,
         "plain_beside": full["plain"].wall,
         "first": first / fresh["plain"].wall,
@@ -465,32 +474,28 @@ def _hook_every_leaf(model: torch.nn.Module, x: torch.Tensor) -> dict[str, Any]:
 # ---------------------------------------------------------------------- memory
 
 
-def _memory_row(name: str) -> Row:
-    answer = run_apart("benchmarks.tracing", "memory", name)
-    ratio = answer["extra"] / answer["kept"]
+def _memory_row(name: str, found: dict[str, float]) -> Row:
+    extra, kept = found["16 extra"], found["16 kept"]
+    ratio = extra / kept
     return Row(
         f"{name}, batch 16: memory at the peak of a trace",
-        f"{answer['extra'] / 1e9:.3f} GB more than after a plain forward",
-        f"{answer['kept'] / 1e9:.3f} GB kept",
+        f"{extra / 1e9:.3f} GB more than after a plain forward",
+        f"{kept / 1e9:.3f} GB kept",
         f"{ratio:.2f}",
         "≤ 1.15",
         ratio <= 1.15,
     )
 
 
-def _measure_memory(name: str) -> dict[str, float]:
-    model, x = build(name, 16)
-    with torch.no_grad():
-        nl.trace(model, x[:1], keep=None)  # everything is imported
-        before = _read_resident()
-        trace = nl.trace(model, x)
-        peak = read_peak_memory()
+def _count_kept(trace: nl.Trace, x: torch.Tensor) -> int:
+    """Bytes of all that was kept and was not there before, a storage once."""
     storages = {
         tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
         for value, tensor in trace.recording.tensors.items()
         if not value.parameter and not tensor.is_meta
     }
-    return {"extra": peak - before, "kept": sum(storages.values())}
+    storages.pop(x.untyped_storage().data_ptr(), None)
+    return sum(storages.values())
 
 
 def _read_resident() -> int:
@@ -504,7 +509,5 @@ if __name__ == "__main__":
             print(json.dumps(_measure_outside()))
         case ["model", name]:
             print(json.dumps(_measure_model(name)))
-        case ["memory", name]:
-            print(json.dumps(_measure_memory(name)))
         case _:
             main()
