@@ -131,13 +131,14 @@ def _check_vectors(sides: list[Array]) -> None:
         raise InputError(
             f"Vectors must have the same number of pairs, at least 2; got {' and '.join(map(str, n_pairs))}."
         )
+    if all(np.isfinite(side).all() for side in sides):
+        return
     if any(np.isnan(side).any() for side in sides):
         raise InputError("Dissimilarities must not be NaN here; remove the pairs that both sides miss first.")
-    if any(np.isinf(side).any() for side in sides):
-        raise InputError(
-            "Dissimilarities are infinite for some pairs, and no similarity follows from those. If inf stands for a "
-            "missing pair, make it NaN on both sides: rdm.where(np.isfinite(rdm))."
-        )
+    raise InputError(
+        "Dissimilarities are infinite for some pairs, and no similarity follows from those. If inf stands for a "
+        "missing pair, make it NaN on both sides: rdm.where(np.isfinite(rdm))."
+    )
 
 
 def _embed(

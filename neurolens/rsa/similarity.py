@@ -231,13 +231,12 @@ def _find_missing(sides: list[NDArray[Any]], kept: NDArray[np.bool_]) -> NDArray
     """Find the pairs that all RDMs miss; a pair that only some miss has no answer."""
     missing = np.asarray(np.isnan(sides[0][0]))
     for name, vectors in zip(("rdms", "reference", "control"), sides, strict=False):
-        differs = ((np.isnan(vectors) != missing) & kept).any(axis=1)
-        if differs.any():
-            raise InputError(
-                f"NaN pairs differ: number {int(np.flatnonzero(differs)[0])} of {name} misses other pairs "
-                "than the first of rdms. All must miss the same ones; drop the stimuli without a pattern "
-                "on both sides."
-            )
+        for number, vector in enumerate(vectors):  # one by one: inside the cache
+            if ((np.isnan(vector) != missing) & kept).any():
+                raise InputError(
+                    f"NaN pairs differ: number {number} of {name} misses other pairs than the first of rdms. All "
+                    "must miss the same ones; drop the stimuli without a pattern on both sides."
+                )
     n_left = int((kept & ~missing).sum())
     if n_left < 3:
         raise InputError(f"RDMs are compared over at least 3 pairs of stimuli; {n_left} are left.")
