@@ -21,10 +21,10 @@ __all__ = [
     "TraceError",
     "as_names",
     "check_choice",
+    "check_count",
     "check_name",
     "explain_unreadable",
     "is_between",
-    "is_count",
     "list_names",
     "near_misses",
 ]
@@ -122,9 +122,10 @@ def as_names(value: object, argument: str) -> tuple[str, ...]:
     return names
 
 
-def is_count(value: object, least: int = 1) -> bool:
-    """Tell whether a value is a whole number, of at least `least`."""
-    return type(value) is not bool and isinstance(value, numbers.Integral) and int(value) >= least
+def check_count(value: object, argument: str, least: int = 1) -> None:
+    """Raise InputError unless `value` is a whole number, of at least `least`."""
+    if type(value) is bool or not isinstance(value, numbers.Integral) or int(value) < least:
+        raise InputError(f"{argument}={value!r}: give a whole number of at least {least}.")
 
 
 def is_between(value: object, low: float, high: float) -> bool:

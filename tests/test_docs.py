@@ -212,7 +212,7 @@ INNER = {
         "BandedRidge.inner_folds", "BandedRidge.options", "Delay.n_lags", "HRF.n_lags", "Ridge.inner_folds",
     )),
     "neurolens.errors.as_names", "neurolens.errors.check_choice", "neurolens.errors.check_name",
-    "neurolens.errors.explain_unreadable", "neurolens.errors.is_between", "neurolens.errors.is_count",
+    "neurolens.errors.explain_unreadable", "neurolens.errors.check_count", "neurolens.errors.is_between",
     "neurolens.errors.list_names", "neurolens.errors.near_misses",
 }  # fmt: skip
 

@@ -32,14 +32,6 @@ def require_stimuli(stimuli: object) -> None:
     stimuli.check_transform()
 
 
-def check_workers(workers: int) -> None:
-    """Raise InputError unless it is a number of processes."""
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
-        raise InputError(
-            f"workers={workers!r} is not a number of processes: give 0 (a thread reads) or more."
-        )
-
-
 def feed(model: Model, stimuli: Stimuli, parts: Sequence[slice], workers: int) -> Iterator[Call]:
     """Return the call for each part, in order; the next ones are prepared meanwhile, the first from now on.
 

@@ -14,7 +14,7 @@ from sklearn.decomposition import PCA
 from sklearn.random_projection import SparseRandomProjection, johnson_lindenstrauss_min_dim
 
 from neurolens.activations.assemble import Layout, stored_dtype, to_numpy
-from neurolens.errors import InputError, check_choice, is_count
+from neurolens.errors import InputError, check_choice, check_count
 from neurolens.recording.addresses import is_glob, matches
 from neurolens.schema import PASS, TOKEN, UNIT, T, X, Y
 
@@ -124,8 +124,8 @@ class RandomProjection:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.n_components is not None and self.n_components < 1:
-            raise InputError(f"n_components={self.n_components} is no number of components: give 1 or more.")
+        if self.n_components is not None:
+            check_count(self.n_components, "n_components")
         if not 0 < self.eps < 1:
             raise InputError(f"eps={self.eps} is no distortion: give a number between 0 and 1.")
 
@@ -175,10 +175,7 @@ class PrincipalComponents:
     stimuli: Sequence[str]
 
     def __post_init__(self) -> None:
-        if not is_count(self.n_components):
-            raise InputError(
-                f"n_components={self.n_components!r} is no number of components: give 1 or more."
-            )
+        check_count(self.n_components, "n_components")
         if isinstance(self.stimuli, str) or len(self.stimuli) < 2:
             raise InputError("PrincipalComponents needs the ids of two or more stimuli to fit on (stimuli=).")
 
@@ -233,8 +230,8 @@ class ChosenUnits:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if isinstance(self.units, int) and self.units < 1:
-            raise InputError(f"units={self.units} is no number of units: give 1 or more, or their positions.")
+        if not isinstance(self.units, Mapping):  # of positions
+            check_count(self.units, "units")
 
     def plan(self, layout: Layout, *, n_stimuli: int, sample: Samples) -> Reducer | None:
         """Return the reducer of an operation."""

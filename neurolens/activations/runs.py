@@ -17,12 +17,12 @@ from neurolens.activations.batches import Call, move, undisturbed
 from neurolens.activations.budget import estimate_bytes
 from neurolens.activations.choice import Chooser
 from neurolens.activations.faults import Flaw, find_flaw, find_origin, say_dtypes, say_place
-from neurolens.activations.feed import check_workers, feed, is_death, load_call, n_ahead
+from neurolens.activations.feed import feed, is_death, load_call, n_ahead
 from neurolens.activations.graphs import Graphs, digest, find_aliases, find_target
 from neurolens.activations.operations import Ops
 from neurolens.activations.reduce import PrincipalComponents, Reducer, Reduction, plan_reducers
 from neurolens.activations.samples import Sampler
-from neurolens.errors import InputError, StimulusError, TraceError
+from neurolens.errors import InputError, StimulusError, TraceError, check_count
 from neurolens.models import Model
 from neurolens.recording.addresses import Names
 from neurolens.recording.events import Event, Recording, Value
@@ -126,7 +126,7 @@ class Run:
             raise InputError(f"batch_size={batch_size!r} is not a number of stimuli: give 1 or more.")
         if len(stimuli) == 0:
             raise StimulusError("There are no stimuli to run the model on.")
-        check_workers(workers)
+        check_count(workers, "workers", 0)
         self.model, self.stimuli = model, stimuli
         self.batch_size, self.device, self.workers = batch_size, device, workers
         self.chooser = Chooser(ops, model.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +16,8 @@ from neurolens.brain.events import Events, read_events
 from neurolens.brain.extras import import_extra
 from neurolens.brain.repetitions import stack_repetitions
 from neurolens.brain.runs import check_series, iterate_runs, read_confounds, repetition_time
-from neurolens.errors import InputError, NeurolensWarning, as_names, check_choice
+from neurolens.errors import InputError, NeurolensWarning, as_names, check_choice, check_count
+from neurolens.numerics.digest import compute_digest
 from neurolens.schema import NEUROID, PRESENTATION, RUN, STIMULUS, TIME, hash_array, provenance
 
 __all__ = ["average_blocks", "fit_betas"]
@@ -82,7 +83,7 @@ def average_blocks(
             )
         means[row] = series.values[inside].mean(axis=0, dtype=np.float64)
     parameters = {"delay": delay, "column": column, "ignore": as_names(ignore, "ignore")}
-    return _stack(means, table, series, "block-average", parameters)
+    return _stack(means, table, series, "block-average", parameters, {})
 
 
 def fit_betas(
@@ -92,7 +93,7 @@ def fit_betas(
     method: Method = "glm",
     noise_model: NoiseModel = "ar1",
     confounds: Sequence[ArrayLike] | None = None,
-    fir_delays: Sequence[int] = (0, 1, 2, 3, 4, 5, 6, 7),
+    fir_delays: Sequence[int] | None = None,
     column: str = "trial_type",
     ignore: str | Sequence[str] = (),
     stimuli: Sequence[str] | None = None,
@@ -119,7 +120,7 @@ def fit_betas(
         Further regressors: a list, for each run one array or table (n_volumes, n_confounds); of a single run the
         table alone will do.
     fir_delays
-        Delays in volumes, for "fir".
+        Delays in volumes, for "fir" alone: 0 to 7 by default.
     **design
         Passed on to nilearn's make_first_level_design_matrix: hrf_model ("glover"), drift_model ("cosine"),
         high_pass (0.01), drift_order.
@@ -133,7 +134,8 @@ def fit_betas(
     Raises
     ------
     InputError
-        As `read_events`; also if a run has no more volumes than its model has regressors.
+        As `read_events`; also if a run has no more volumes than its model has regressors, or an option has no
+        meaning for the method.
 
     Warns
     -----
@@ -155,6 +157,7 @@ def fit_betas(
     """
     check_choice(method, _METHODS, "method")
     check_choice(noise_model, ("ar1", "ols"), "noise_model")
+    design |= _choose_delays(method, fir_delays, design)
     series = check_series(series)
     table = read_events(events, series, column=column, ignore=ignore, stimuli=stimuli)
     runs = list(iterate_runs(series))
@@ -168,7 +171,7 @@ def fit_betas(
             seconds=series[TIME].values[rows],
             confounds=regressors[number],
             noise_model=noise_model,
-            design=design | ({"hrf_model": "fir", "fir_delays": list(fir_delays)} if method == "fir" else {}),
+            design=design,
         )
         fits.append(_METHODS[method](glm, table[table[RUN] == run]))
     trials = pd.concat([trials for trials, _ in fits], ignore_index=True)
@@ -181,8 +184,24 @@ def fit_betas(
         "column": column,
         "ignore": as_names(ignore, "ignore"),
     }
-    delays = np.array(fir_delays) * repetition_time(series) if method == "fir" else None
-    return _stack(betas, trials, series, f"betas-{method}", parameters | design, delays)
+    delays = np.array(design["fir_delays"]) * repetition_time(series) if method == "fir" else None
+    taken_out = [one for one in regressors if one is not None]
+    inputs = {"confounds": compute_digest(np.concatenate(taken_out, axis=None))} if taken_out else {}
+    return _stack(betas, trials, series, f"betas-{method}", parameters | design, inputs, delays)
+
+
+def _choose_delays(method: str, delays: Sequence[int] | None, design: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `method="fir"` asks of nilearn, and nothing for other methods."""
+    if method != "fir":
+        if delays is not None or design.get("hrf_model") == "fir":
+            raise InputError(f"Responses at several delays are for method='fir', not method={method!r}.")
+        return {}
+    if design.get("hrf_model", "fir") != "fir":
+        raise InputError(f"method='fir' takes no hrf_model, which is {design['hrf_model']!r}; leave it out.")
+    chosen = list(range(8) if delays is None else delays)
+    for delay in chosen:
+        check_count(delay, "A delay of fir_delays", 0)
+    return {"hrf_model": "fir", "fir_delays": chosen}
 
 
 @dataclass(frozen=True)
@@ -281,6 +300,7 @@ def _stack(
     series: xr.DataArray,
     method: str,
     parameters: dict[str, object],
+    inputs: dict[str, str],
     delays: NDArray[np.float64] | None = None,
 ) -> xr.DataArray:
     """Label single trials and bring them to one place a stimulus and repetition."""
@@ -292,9 +312,8 @@ def _stack(
     dims: tuple[str, ...] = (PRESENTATION, NEUROID)
     if delays is not None:
         dims, coords = (*dims, TIME), coords | {TIME: delays}
-    attrs = dict(series.attrs) | provenance(
-        method, parameters=parameters, inputs={"series": hash_array(series), "events": _hash_events(table)}
-    )
+    inputs = {"series": hash_array(series), "events": _hash_events(table), **inputs}
+    attrs = dict(series.attrs) | provenance(method, parameters=parameters, inputs=inputs)
     return stack_repetitions(xr.DataArray(values, dims=dims, coords=coords, attrs=attrs))
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from neurolens.comparison.table import read_table
-from neurolens.errors import InputError, LabelError, check_choice, is_between, is_count, list_names
+from neurolens.errors import InputError, LabelError, check_choice, check_count, is_between, list_names
 from neurolens.numerics.bootstrap import draw_counts, make_scorer
 from neurolens.numerics.corrections import control_familywise
 from neurolens.numerics.distances import Metric
@@ -99,10 +99,9 @@ def compare_peaks(
     (['conv', 'fc'], 1.0)
     """
     check_choice(similarity, MEASURES, "similarity")
-    if not is_count(n_bootstraps, 2) or not is_between(confidence, 0, 1):
-        raise InputError(
-            f"n_bootstraps={n_bootstraps!r} must be 2 or more, confidence={confidence!r} between 0 and 1."
-        )
+    check_count(n_bootstraps, "n_bootstraps", 2)
+    if not is_between(confidence, 0, 1):
+        raise InputError(f"confidence={confidence!r} must lie between 0 and 1, e.g. 0.95.")
     rdms, targets = read_table(source, brain, metric=metric, ops=ops)
     regions = _check_order(order, targets)
     depth = _read_depth(rdms)

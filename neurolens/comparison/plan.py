@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import xarray as xr
 
-from neurolens.errors import InputError, check_choice, is_count, list_names
+from neurolens.errors import InputError, check_choice, check_count, list_names
 from neurolens.numerics.corrections import CORRECTIONS, Correction
 from neurolens.numerics.distances import METRICS, Metric
 from neurolens.numerics.similarity import MEASURES, Similarity
@@ -63,10 +63,7 @@ class Plan:
         check_choice(self.correction, CORRECTIONS, "correction")
         check_choice(self.join, ("exact", "inner"), "join")
         for name in ("n_permutations", "n_bootstraps", "n_splits", "seed"):
-            count = getattr(self, name)
-            if not is_count(count, 0):
-                meaning = "" if name == "seed" else " (no test)"
-                raise InputError(f"{name}={count!r} must be a whole number, 0{meaning} or more.")
+            check_count(getattr(self, name), name, 0)
         if self.n_bootstraps == 1:
             raise InputError(
                 "n_bootstraps=1: one sample has no spread. Give 0 (no interval) or many, e.g. 1000."

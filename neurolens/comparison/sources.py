@@ -12,7 +12,7 @@ import xarray as xr
 from torch import nn
 
 from neurolens.activations import Activations, StreamedActivations, as_activations, stream
-from neurolens.errors import InputError, is_count, list_names
+from neurolens.errors import InputError, check_count, list_names
 from neurolens.models.model import Model, as_model
 from neurolens.models.weights import hash_weights
 from neurolens.numerics.distances import Metric
@@ -96,10 +96,7 @@ def make_twins(source: object, n_seeds: int, seed: int) -> Iterator[tuple[Model,
             'control="untrained" makes twins of the model: give source=(model, stimuli). Of activations, compare '
             "those of untrained models: source={'trained': ..., 'untrained': ...}."
         )
-    if not is_count(n_seeds, 2):
-        raise InputError(
-            f"n_seeds={n_seeds!r}: a band of untrained twins needs at least 2; 5 or more are usual."
-        )
+    check_count(n_seeds, "n_seeds", 2)  # a band
     given, stimuli = _split_pair(source)
     model = as_model(given)
     for one in range(seed, seed + n_seeds):

@@ -13,7 +13,7 @@ from neurolens.encoding.estimators import PenalizedEstimator, check_groups
 from neurolens.encoding.features import split_band_labels
 from neurolens.encoding.folds import CrossValidator
 from neurolens.encoding.ridge import check_alphas, warn_edge
-from neurolens.errors import InputError, LabelError
+from neurolens.errors import InputError, LabelError, check_count
 from neurolens.numerics.banded import fit_banded, split_bands
 from neurolens.numerics.design import accumulate_kernel
 from neurolens.numerics.ridge import DEFAULT_GRID
@@ -155,8 +155,7 @@ class BandedRidge(PenalizedEstimator):
         InputError
             If an option is out of range, or the inner folds cannot be made.
         """
-        if isinstance(self.n_iter, bool) or not isinstance(self.n_iter, int | np.integer) or self.n_iter < 1:
-            raise InputError(f"n_iter={self.n_iter!r} of BandedRidge: give a whole number of at least 1.")
+        check_count(self.n_iter, "n_iter")
         grid = check_alphas(self.alphas)
         return {
             "folds": self.inner_folds(groups),

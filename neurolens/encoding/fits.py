@@ -19,9 +19,9 @@ from neurolens.encoding.features import Features
 from neurolens.encoding.folds import Folds
 from neurolens.encoding.linear import Linear
 from neurolens.encoding.pipelines import fit_model, predict_model, prepare_model
-from neurolens.encoding.pls import PLS, check_components
+from neurolens.encoding.pls import PLS
 from neurolens.encoding.ridge import Ridge, check_alphas
-from neurolens.errors import InputError
+from neurolens.errors import InputError, check_count
 from neurolens.numerics.arrays import to_device
 from neurolens.numerics.banded import fit_banded, predict_bands, split_bands
 from neurolens.numerics.design import Design, accumulate_kernel, make_design, split_design
@@ -142,7 +142,7 @@ def _linear_folds(model: Linear, features: Features, task: Task) -> Iterator[Fol
 
 def _pls_folds(model: PLS, features: Features, task: Task) -> Iterator[FoldFit]:
     """Fit `PLS` on all folds from one design."""
-    check_components(model.n_components)
+    check_count(model.n_components, "n_components")
     design = make_features_design(features, dtype=np.float64)
     for train, test in task.folds:
         split = split_design(design, train, test)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import check_cv
 
-from neurolens.errors import InputError, list_names
+from neurolens.errors import InputError, check_count, list_names
 
 __all__ = [
     "CrossValidator",
@@ -65,8 +65,7 @@ def group_folds(groups: Labels, n_folds: int, *, seed: int, what: str = "cv") ->
     [[0, 1], [2, 3]]
     """
     names, member, sizes = np.unique(groups.astype(str), return_inverse=True, return_counts=True)
-    if n_folds < 2:
-        raise InputError(f"{what}={n_folds!r}: cross-validation needs at least 2 folds.")
+    check_count(n_folds, what, 2)
     if names.size == 1:
         raise InputError(
             f"All {groups.size} stimuli are in one group ({str(names[0])!r}): nothing can be held out. Give groups= "

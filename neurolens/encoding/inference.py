@@ -10,9 +10,17 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from neurolens.encoding.cells import Cells
-from neurolens.encoding.nulls import ROUNDING, adjust_fdr, check_count, correct_tests, count_exceedances
+from neurolens.encoding.nulls import ROUNDING, adjust_fdr, correct_tests, count_exceedances
 from neurolens.encoding.predictions import BLOCK, TEST_FOLD, require_predictions
-from neurolens.errors import InputError, LabelError, check_choice, check_name, is_between, list_names
+from neurolens.errors import (
+    InputError,
+    LabelError,
+    check_choice,
+    check_count,
+    check_name,
+    is_between,
+    list_names,
+)
 from neurolens.numerics.corrections import CORRECTIONS, Correction
 from neurolens.numerics.heldout import (
     bootstrap_scores,

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neurolens.errors import InputError, is_count
 from neurolens.numerics.corrections import Correction, control_fdr, correct_by_maximum
 
-__all__ = ["ROUNDING", "Counted", "adjust_fdr", "check_count", "correct_tests", "count_exceedances"]
+__all__ = ["ROUNDING", "Counted", "adjust_fdr", "correct_tests", "count_exceedances"]
 
 Table = NDArray[np.float64]
 
@@ -88,12 +87,6 @@ def correct_tests(
 def adjust_fdr(p: Table, *, over_operations: bool) -> Table:
     """Adjust (op, cell) by Benjamini-Hochberg over operations, or over cells."""
     return control_fdr(p) if over_operations else control_fdr(p.T).T
-
-
-def check_count(count: int, argument: str, least: int = 1) -> None:
-    """Raise InputError unless something is to be done often enough."""
-    if not is_count(count, least):
-        raise InputError(f"{argument}={count!r}: give a whole number of at least {least}.")
 
 
 def _correct_cells(test: Counted) -> Table:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from neurolens.encoding.estimators import LinearEstimator
-from neurolens.errors import InputError
+from neurolens.errors import check_count
 from neurolens.numerics.least_squares import fit_pls
 
 __all__ = ["PLS"]
@@ -75,14 +74,8 @@ class PLS(LinearEstimator):
         InputError
             If `n_components` is below 1.
         """
-        check_components(self.n_components)
+        check_count(self.n_components, "n_components")
         features, targets, flat = self._check_training(X, y)
         coef, intercept, self.n_components_ = fit_pls(features, targets, n_components=self.n_components)
         self._set_coefficients(coef.astype(features.dtype), intercept.astype(features.dtype), flat)
         return self
-
-
-def check_components(n_components: int) -> None:
-    """Raise InputError unless there is at least one component."""
-    if isinstance(n_components, bool) or not isinstance(n_components, int | np.integer) or n_components < 1:
-        raise InputError(f"n_components={n_components!r} of PLS: give a whole number of at least 1.")

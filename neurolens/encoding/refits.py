@@ -20,12 +20,12 @@ from neurolens.encoding.cells import Cells
 from neurolens.encoding.evaluation import ask, label_scores
 from neurolens.encoding.features import CHUNK_BYTES
 from neurolens.encoding.linear import Linear
-from neurolens.encoding.nulls import Counted, check_count, correct_tests, count_exceedances
+from neurolens.encoding.nulls import Counted, correct_tests, count_exceedances
 from neurolens.encoding.operations import OperationScores, Question, score_operation
 from neurolens.encoding.plans import Plan
 from neurolens.encoding.ridge import Ridge
 from neurolens.encoding.spreading import Found, score_operations, show_progress, walk_operations
-from neurolens.errors import InputError, check_choice, list_names
+from neurolens.errors import InputError, check_choice, check_count, list_names
 from neurolens.numerics.corrections import CORRECTIONS, Correction
 from neurolens.numerics.heldout import draw_orders
 from neurolens.schema import OP, provenance

@@ -13,8 +13,8 @@ import xarray as xr
 from neurolens.brain import average_repetitions, by_subject
 from neurolens.brain.responses import BrainData
 from neurolens.encoding.evaluation import Join, encode
-from neurolens.encoding.nulls import ROUNDING, check_count
-from neurolens.errors import InputError, LabelError, NeurolensWarning, check_choice, list_names
+from neurolens.encoding.nulls import ROUNDING
+from neurolens.errors import InputError, LabelError, NeurolensWarning, check_choice, check_count, list_names
 from neurolens.numerics.corrections import CORRECTIONS, Correction, control_fdr, correct_by_maximum
 from neurolens.numerics.flips import draw_flips, flip_means
 from neurolens.schema import NEUROID, OP, STIMULUS, SUBJECT, join_stimuli, provenance, require_labels

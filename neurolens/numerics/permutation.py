@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neurolens.errors import InputError, check_choice, is_count
+from neurolens.errors import InputError, check_choice, check_count
 from neurolens.numerics.embedding import (
     KINDS,
     Array,
@@ -99,8 +99,7 @@ def draw_permutations(
     InputError
         If `n_permutations` is below 1, or no group has two stimuli.
     """
-    if not is_count(n_permutations):
-        raise InputError(f"n_permutations={n_permutations!r} must be at least 1.")
+    check_count(n_permutations, "n_permutations")
     groups = np.zeros(n_stimuli, dtype=np.intp) if groups is None else np.asarray(groups)
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
     n_orders = math.prod(math.factorial(len(one)) for one in members)

@@ -13,7 +13,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from neurolens.errors import InputError, is_between, is_count
+from neurolens.errors import InputError, check_count, is_between
 from neurolens.numerics.components import variance_components
 from neurolens.numerics.moments import FloatArray, Moments, Trials, UnequalMoments, as_moments, is_constant
 
@@ -201,8 +201,7 @@ def split_half(data: FloatArray | Moments, *, n_splits: int = 100, seed: int = 0
     moments = as_moments(data)
     if isinstance(moments, UnequalMoments):
         raise InputError("Halves need the same number of repetitions for every stimulus.")
-    if not is_count(n_splits):
-        raise InputError(f"n_splits={n_splits!r}: at least 1 split is needed.")
+    check_count(n_splits, "n_splits")
     n_repetitions = len(moments.mean)
     half = n_repetitions // 2
     splits = half_splits(n_repetitions, n_splits, seed)

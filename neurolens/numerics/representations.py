@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neurolens.errors import InputError, check_choice
+from neurolens.errors import InputError, check_choice, check_count
 
 __all__ = [
     "REPRESENTATIONS",
@@ -217,8 +217,8 @@ def _prepare_factor(
 
 
 def _check_rank(rank: int, n_stimuli: int, n_components: int | None) -> None:
-    if n_components is not None and n_components < 1:
-        raise InputError(f"n_components={n_components} must be at least 1.")
+    if n_components is not None:
+        check_count(n_components, "n_components")
     if 4 * rank >= n_stimuli:
         raise InputError(
             f"{rank} dimensions of patterns are too many for {n_stimuli} stimuli: Procrustes and CCA are then high "

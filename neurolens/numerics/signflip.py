@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from neurolens.errors import InputError, is_count
+from neurolens.errors import check_count
 from neurolens.numerics.corrections import ROUNDING, Array, correct_by_maximum
 
 __all__ = ["compute_signflip_test", "draw_signs"]
@@ -17,8 +17,7 @@ MAX_LISTED = 12  # up to this many subjects every flip is listed
 
 def draw_signs(n_subjects: int, n_flips: int, seed: int) -> NDArray[np.float64]:
     """Draw signs of subjects, all of them for up to 12 subjects; without the observed ones, shape (n, n_subjects)."""
-    if not is_count(n_flips):
-        raise InputError(f"n_flips={n_flips!r} must be at least 1.")
+    check_count(n_flips, "n_flips")
     if n_subjects <= MAX_LISTED:
         return np.array(list(itertools.product((1.0, -1.0), repeat=n_subjects))[1:]).reshape(-1, n_subjects)
     return np.random.default_rng(seed).choice((1.0, -1.0), size=(n_flips, n_subjects))

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import xarray as xr
 
-from neurolens.errors import InputError, NeurolensWarning, check_choice, is_count, list_names
+from neurolens.errors import InputError, NeurolensWarning, check_choice, check_count, list_names
 from neurolens.numerics.ceiling import compute_ceiling
 from neurolens.numerics.embedding import KINDS
 from neurolens.numerics.reliability import half_splits, spearman_brown
@@ -130,8 +130,7 @@ def _bound_by_halves(
     rdms = rdms.squeeze(SUBJECT, drop=True) if SUBJECT in rdms.dims else rdms
     dim = next(dim for dim in REPEATED if rdms.sizes.get(dim, 1) > 1)
     _refuse_others(rdms, dim)
-    if not is_count(n_splits):
-        raise InputError(f"n_splits={n_splits!r} must be at least 1.")
+    check_count(n_splits, "n_splits")
     vectors = extract_pairs(rdms)
     n_parts = len(vectors)
     halves = half_splits(n_parts, n_splits, seed)

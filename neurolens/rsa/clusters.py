@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from neurolens.errors import InputError, is_count
+from neurolens.errors import check_count
 from neurolens.numerics.clusters import compute_cluster_test
 from neurolens.schema import SUBJECT, TIME, hash_array, provenance, require_dims
 
@@ -74,8 +74,7 @@ def find_clusters(
     [0.1, 0.19]
     """
     require_dims(scores, SUBJECT, TIME, what="A cluster test")
-    if not is_count(n_permutations):
-        raise InputError(f"n_permutations={n_permutations!r} must be at least 1.")
+    check_count(n_permutations, "n_permutations")
     grid = [str(dim) for dim in scores.dims if str(dim).split("_")[0] == TIME]
     others = [str(dim) for dim in scores.dims if dim != SUBJECT and dim not in grid]
     ordered = scores.transpose(*others, SUBJECT, *grid)

@@ -11,7 +11,7 @@ import xarray as xr
 from scipy import stats
 
 from neurolens.activations.progress import track
-from neurolens.errors import InputError, NeurolensWarning, check_choice, is_between, is_count, list_names
+from neurolens.errors import InputError, NeurolensWarning, check_choice, check_count, is_between, list_names
 from neurolens.numerics.bootstrap import RESAMPLINGS, Bootstrap, Resampling, compute_bootstrap, make_scorer
 from neurolens.numerics.corrections import (
     CORRECTIONS,
@@ -199,8 +199,7 @@ def _check_settings(settings: Settings, confidence: float) -> None:
     check_choice(settings.test, TESTS, "test")
     check_choice(settings.correction, CORRECTIONS, "correction")
     for name in ("n_bootstraps", "n_permutations"):
-        if not is_count(getattr(settings, name), 0):
-            raise InputError(f"{name}={getattr(settings, name)!r} must be 0 (none) or more.")
+        check_count(getattr(settings, name), name, 0)
     if settings.n_bootstraps == 1:
         raise InputError("n_bootstraps=1: one sample has no spread. Give 0 (no interval) or many, e.g. 1000.")
     if not is_between(confidence, 0, 1):
@@ -243,8 +242,7 @@ def _choose_folds(table: RdmTable, n_folds: int | None, settings: Settings) -> i
             )
         return 0
     chosen = min(5, max(table.pairs.n_stimuli // 6, 2)) if n_folds is None else n_folds
-    if chosen < 2:
-        raise InputError(f"n_folds={n_folds}: cross-validation needs at least 2 folds.")
+    check_count(chosen, "n_folds", 2)
     return chosen
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
-from neurolens.errors import InputError, is_count, list_names
+from neurolens.errors import InputError, check_count, list_names
 from neurolens.numerics.crossvalidation import draw_folds
 from neurolens.numerics.regression import compute_subset_r2
 from neurolens.rsa.table import build_table
@@ -89,10 +89,9 @@ def partition_variance(
             f"Variance is partitioned among 2 or more complete RDMs; models have {n_models} "
             f"({list_names(table.coords[table.dim].values)})."
         )
-    if not is_count(n_repeats):
-        raise InputError(f"n_repeats={n_repeats!r} must be at least 1.")
-    if n_folds is not None and not is_count(n_folds, 2):
-        raise InputError(f"n_folds={n_folds!r} must be a whole number of at least 2.")
+    check_count(n_repeats, "n_repeats")
+    if n_folds is not None:
+        check_count(n_folds, "n_folds", 2)
     folds = min(5, max(n_stimuli // 6, 2)) if n_folds is None else n_folds
     rng = np.random.default_rng(seed)
     everyone = np.ones(n_stimuli, dtype=np.int64)

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from neurolens.activations.progress import track
-from neurolens.errors import InputError, check_choice, is_count
+from neurolens.errors import InputError, check_choice, check_count
 from neurolens.numerics.corrections import CORRECTIONS, Correction, control_fdr, correct_by_maximum
 from neurolens.numerics.permutation import draw_permutations
 from neurolens.numerics.representations import (
@@ -160,8 +160,7 @@ def _check_options(method: str, bandwidth: float | None, correction: str, n_perm
     check_choice(correction, CORRECTIONS, "correction")
     if bandwidth is not None and not method.startswith("rbf"):
         raise InputError(f"bandwidth is for the RBF kernels; {method!r} has none.")
-    if not is_count(n_permutations, 0):
-        raise InputError(f"n_permutations={n_permutations!r} must be 0 (none) or more.")
+    check_count(n_permutations, "n_permutations", 0)
 
 
 def _compute_distances(source: object, ops: str | Iterable[str], progress: bool) -> xr.DataArray:

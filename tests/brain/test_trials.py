@@ -117,6 +117,29 @@ def test_fir_is_nilearns(series, images, mask):
     np.testing.assert_allclose(betas.sel(stimulus="dog", repetition=1, time=4.0), expected, rtol=1e-8)
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"fir_delays": [0, 1]}, "for method='fir', not method='glm'"),
+        ({"hrf_model": "fir"}, "for method='fir', not method='glm'"),
+        ({"method": "fir", "hrf_model": "spm"}, "takes no hrf_model, which is 'spm'"),
+        ({"method": "fir", "fir_delays": [0, 0.5]}, r"fir_delays=0\.5: give a whole number"),
+    ],
+)
+def test_options_without_meaning_are_refused(series, options, says):
+    with pytest.raises(InputError, match=says):
+        brain.fit_betas(series, EVENTS, **options)
+
+
+def test_confounds_are_part_of_the_provenance(series):
+    confounds = [np.random.default_rng(k).normal(size=(N, 2)) for k in range(2)]
+    hashes = [
+        brain.fit_betas(series, EVENTS, confounds=some, noise_model="ols").attrs["inputs"]
+        for some in (None, confounds, [2 * one for one in confounds])
+    ]
+    assert len({str(one) for one in hashes}) == 3
+
+
 def test_options_reach_the_design(series, images, mask):
     options = {"hrf_model": "spm", "drift_model": "polynomial", "drift_order": 2}
     confounds = [np.random.default_rng(k).normal(size=(N, 2)) for k in range(2)]
