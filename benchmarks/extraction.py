@@ -325,7 +325,7 @@ def compare_dask(images: list[Path], folder: Path, n_runs: int) -> Row:
     model = make_model()
     with (
         dask.config.set(ONE_HEAP),
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         plain = client.scatter(model, broadcast=True)

@@ -238,7 +238,7 @@ except ResumeError as error:
 
 # %%
 with Client(
-    processes=False, n_workers=2, threads_per_worker=1, dashboard_address=None
+    processes=False, n_workers=2, threads_per_worker=1, dashboard_address=":0"
 ) as client:
     nl.extract(
         model,

@@ -353,7 +353,7 @@ def test_workers_give_the_same_numbers(tmp_path):
     arrays["constant"] = xr.ones_like(draw())
     arrays = {"weight": xr.DataArray(np.ones((2, 2)), dims=("a", "b")), **arrays}
     with (
-        distributed.LocalCluster(1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster,
+        distributed.LocalCluster(1, threads_per_worker=2, processes=False, dashboard_address=":0") as cluster,
         distributed.Client(cluster) as client,
     ):
         got = nl.rdm(arrays, client=client)
