@@ -10,8 +10,6 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
-from sklearn.random_projection import SparseRandomProjection, johnson_lindenstrauss_min_dim
 
 from neurolens.activations.assemble import Layout, stored_dtype, to_numpy
 from neurolens.errors import InputError, check_choice, check_count
@@ -131,6 +129,9 @@ class RandomProjection:
 
     def plan(self, layout: Layout, *, n_stimuli: int, sample: Samples) -> Reducer | None:
         """Return the reducer of an operation."""
+        # Imported here, as it takes a second.
+        from sklearn.random_projection import SparseRandomProjection, johnson_lindenstrauss_min_dim
+
         n_features = _features_of_pass(layout)
         n_components = self.n_components or int(johnson_lindenstrauss_min_dim(n_stimuli, eps=self.eps))
         if n_features <= n_components or layout.dtype.is_complex:
@@ -181,6 +182,9 @@ class PrincipalComponents:
 
     def plan(self, layout: Layout, *, n_stimuli: int, sample: Samples) -> Reducer | None:
         """Return the reducer of an operation."""
+        # Imported here, as it takes a second.
+        from sklearn.decomposition import PCA
+
         if layout.dtype.is_complex or _features_of_pass(layout) < 2:
             return None
         values = sample([layout.address])[layout.address]

@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import torchvision
 from torch import nn
 
 from neurolens.errors import ModelError, list_names, near_misses
@@ -41,7 +40,8 @@ def _check_tag(name: str, tag: str, tags: Iterable[str], example: str) -> None:
 
 
 def _build_torchvision(name: str, trained: bool) -> Built:
-    models = torchvision.models
+    from torchvision import models  # brings torch's compiler with it: 1.5 seconds that few need
+
     architecture, _, tag = name.partition("/")
     _check_known(architecture, models.list_models(), "torchvision")
     trainings = models.get_model_weights(architecture)
@@ -146,7 +146,9 @@ SOURCES: Mapping[str, Callable[[str, bool], Built]] = {
 
 def list_known() -> dict[str, list[str]]:
     """List the names of all models here, each with the ways to write it; of libraries only what is installed."""
-    found = [(name, f"torchvision:{name}") for name in torchvision.models.list_models()]
+    from torchvision.models import list_models
+
+    found = [(name, f"torchvision:{name}") for name in list_models()]
     found += [(name, f"wheel:{name}") for name in WHEELS]
     for source in ("timm", "open_clip"):
         with suppress(ModelError):
