@@ -122,10 +122,10 @@ def as_names(value: object, argument: str) -> tuple[str, ...]:
     return names
 
 
-def check_count(value: object, argument: str, least: int = 1) -> None:
-    """Raise InputError unless `value` is a whole number, of at least `least`."""
+def check_count(value: object, argument: str, least: int = 1, hint: str = "") -> None:
+    """Raise InputError unless `value` is a whole number, of at least `least`; `hint` follows that number."""
     if type(value) is bool or not isinstance(value, numbers.Integral) or int(value) < least:
-        raise InputError(f"{argument}={value!r}: give a whole number of at least {least}.")
+        raise InputError(f"{argument}={value!r}: give a whole number of at least {least}{hint}.")
 
 
 def is_between(value: object, low: float, high: float) -> bool:

@@ -235,7 +235,7 @@ class ChosenUnits:
 
     def __post_init__(self) -> None:
         if not isinstance(self.units, Mapping):  # of positions
-            check_count(self.units, "units")
+            check_count(self.units, "units", hint=", or the positions of units by pattern")
 
     def plan(self, layout: Layout, *, n_stimuli: int, sample: Samples) -> Reducer | None:
         """Return the reducer of an operation."""

@@ -126,7 +126,7 @@ class Run:
             raise InputError(f"batch_size={batch_size!r} is not a number of stimuli: give 1 or more.")
         if len(stimuli) == 0:
             raise StimulusError("There are no stimuli to run the model on.")
-        check_count(workers, "workers", 0)
+        check_count(workers, "workers", 0, " (a thread reads)")
         self.model, self.stimuli = model, stimuli
         self.batch_size, self.device, self.workers = batch_size, device, workers
         self.chooser = Chooser(ops, model.name)

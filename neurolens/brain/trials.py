@@ -201,7 +201,7 @@ def _choose_delays(method: str, delays: Sequence[int] | None, design: Mapping[st
     chosen = list(range(8) if delays is None else delays)
     for delay in chosen:
         check_count(delay, "A delay of fir_delays", 0)
-    return {"hrf_model": "fir", "fir_delays": chosen}
+    return {"hrf_model": "fir", "fir_delays": [int(delay) for delay in chosen]}
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class Plan:
         check_choice(self.correction, CORRECTIONS, "correction")
         check_choice(self.join, ("exact", "inner"), "join")
         for name in ("n_permutations", "n_bootstraps", "n_splits", "seed"):
-            check_count(getattr(self, name), name, 0)
+            check_count(getattr(self, name), name, 0, "" if name == "seed" else " (no test)")
         if self.n_bootstraps == 1:
             raise InputError(
                 "n_bootstraps=1: one sample has no spread. Give 0 (no interval) or many, e.g. 1000."

@@ -96,7 +96,7 @@ def make_twins(source: object, n_seeds: int, seed: int) -> Iterator[tuple[Model,
             'control="untrained" makes twins of the model: give source=(model, stimuli). Of activations, compare '
             "those of untrained models: source={'trained': ..., 'untrained': ...}."
         )
-    check_count(n_seeds, "n_seeds", 2)  # a band
+    check_count(n_seeds, "n_seeds", 2, ", for a band of untrained twins; 5 or more are usual")
     given, stimuli = _split_pair(source)
     model = as_model(given)
     for one in range(seed, seed + n_seeds):

@@ -65,7 +65,7 @@ def group_folds(groups: Labels, n_folds: int, *, seed: int, what: str = "cv") ->
     [[0, 1], [2, 3]]
     """
     names, member, sizes = np.unique(groups.astype(str), return_inverse=True, return_counts=True)
-    check_count(n_folds, what, 2)
+    check_count(n_folds, what, 2, " folds")
     if names.size == 1:
         raise InputError(
             f"All {groups.size} stimuli are in one group ({str(names[0])!r}): nothing can be held out. Give groups= "

@@ -199,7 +199,7 @@ def _check_settings(settings: Settings, confidence: float) -> None:
     check_choice(settings.test, TESTS, "test")
     check_choice(settings.correction, CORRECTIONS, "correction")
     for name in ("n_bootstraps", "n_permutations"):
-        check_count(getattr(settings, name), name, 0)
+        check_count(getattr(settings, name), name, 0, " (none)")
     if settings.n_bootstraps == 1:
         raise InputError("n_bootstraps=1: one sample has no spread. Give 0 (no interval) or many, e.g. 1000.")
     if not is_between(confidence, 0, 1):
@@ -242,7 +242,7 @@ def _choose_folds(table: RdmTable, n_folds: int | None, settings: Settings) -> i
             )
         return 0
     chosen = min(5, max(table.pairs.n_stimuli // 6, 2)) if n_folds is None else n_folds
-    check_count(chosen, "n_folds", 2)
+    check_count(chosen, "n_folds", 2, " folds")
     return chosen
 
 

@@ -160,7 +160,7 @@ def _check_options(method: str, bandwidth: float | None, correction: str, n_perm
     check_choice(correction, CORRECTIONS, "correction")
     if bandwidth is not None and not method.startswith("rbf"):
         raise InputError(f"bandwidth is for the RBF kernels; {method!r} has none.")
-    check_count(n_permutations, "n_permutations", 0)
+    check_count(n_permutations, "n_permutations", 0, " (none)")
 
 
 def _compute_distances(source: object, ops: str | Iterable[str], progress: bool) -> xr.DataArray:

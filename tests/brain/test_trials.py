@@ -112,6 +112,10 @@ def test_fir_is_nilearns(series, images, mask):
     betas = brain.fit_betas(series, EVENTS, method="fir", fir_delays=[0, 2, 3], noise_model="ols")
     assert betas.dims == ("repetition", "stimulus", "neuroid", "time")
     assert betas.time.values.tolist() == [0.0, 4.0, 6.0]
+    as_array = brain.fit_betas(
+        series, EVENTS, method="fir", fir_delays=np.array([0, 2, 3]), noise_model="ols"
+    )
+    xr.testing.assert_identical(as_array, betas)
     options = {"hrf_model": "fir", "fir_delays": [0, 2, 3], "noise_model": "ols", "signal_scaling": False}
     expected = fit_nilearn(images[1], mask, EVENTS[1], "dog_delay_2", **options)
     np.testing.assert_allclose(betas.sel(stimulus="dog", repetition=1, time=4.0), expected, rtol=1e-8)

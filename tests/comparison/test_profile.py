@@ -183,7 +183,7 @@ def test_a_profile_can_be_written_and_read(tmp_path):
         ({"method": "CCA"}, "'rsa'"),
         ({"similarity": "rho"}, "rho-a"),
         ({"correction": "bonferroni"}, "'max', 'bh'"),
-        ({"n_permutations": -1}, "at least 0"),
+        ({"n_permutations": -1}, "at least 0 .no test."),
         ({"join": "outer"}, "'inner'"),
     ],
 )
