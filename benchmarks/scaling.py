@@ -1,20 +1,23 @@
 """Time and memory against size: tracing, extraction, RDMs, encoding; each size in a process of its own, on one thread.
 
-`python -m benchmarks.scaling` (about three minutes). The exponent k of cost = c * size ** k is fitted to the three
+`python -m benchmarks.scaling` (about a minute). The exponent k of cost = c * size ** k is fitted to the three
 largest sizes, where what a call costs whatever its size no longer counts. Memory is the peak less what the process had
 before the call.
 """
 
 from __future__ import annotations
 
+import functools
 import gc
-import json
+import multiprocessing
+import os
 import statistics
-import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.pool import Pool
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +25,7 @@ import torch
 import xarray as xr
 
 import neurolens as nl
-from benchmarks.measuring import Row, read_peak_memory, run_apart, save, say_seconds
+from benchmarks.measuring import Row, read_peak_memory, save, say_seconds
 from neurolens.tracing import keep_freed_memory
 
 COMMAND = "python -m benchmarks.scaling"
@@ -120,13 +123,15 @@ JOBS = {
 }
 
 
-def measure(job: Job, n: int) -> dict[str, float]:
+def measure(name: str, n: int) -> dict[str, float]:
     """The memory of a first call and the median CPU time of others, which find what it freed, in this process.
 
     What the system takes for memory that it hands out again is measured in benchmarks/machine.py: on a virtual machine
     it changes from moment to moment, and hides how the work grows.
     """
+    job = JOBS[name]
     torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # alphas at the ends of the grid: these voxels are noise
     with tempfile.TemporaryDirectory(prefix="neurolens-bench-") as folder:
         job.prepare(job.sizes[0], Path(folder))()  # everything is imported
         call = job.prepare(n, Path(folder))
@@ -149,11 +154,10 @@ def fit_exponent(sizes: tuple[int, ...], costs: list[float]) -> float:
     return float(np.polyfit(np.log(sizes[-3:]), np.log(smallest), 1)[0])
 
 
-def compare_sizes(name: str) -> Row:
+def compare_sizes(name: str, pool: Pool) -> Row:
     """One line: all sizes of a job, and what the fit says."""
     job = JOBS[name]
-    one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    found = [run_apart("benchmarks.scaling", name, str(n), environment=one_thread) for n in job.sizes]
+    found = pool.map(functools.partial(measure, name), job.sizes, chunksize=1)
     seconds, memory = ([one[key] for one in found] for key in ("seconds", "memory"))
     exponent = fit_exponent(job.sizes, seconds)
     grown = fit_exponent(job.sizes, [max(one, 1e6) for one in memory])
@@ -168,14 +172,15 @@ def compare_sizes(name: str) -> Row:
     )
 
 
-def main(arguments: list[str]) -> None:
-    """Measure all jobs, or print what one size costs."""
-    if arguments:
-        name, n = arguments
-        print(json.dumps(measure(JOBS[name], int(n))))
-        return
-    save("scaling", "Scaling: CPU time and memory against size", COMMAND, [compare_sizes(n) for n in JOBS])
+def main() -> None:
+    """Measure all jobs, each size in a process that finds everything imported and nothing computed."""
+    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # of the processes to come
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload([f"neurolens.{room}" for room in ("activations", "encoding", "rsa")])
+    with processes.Pool(1, maxtasksperchild=1) as pool:
+        rows = [compare_sizes(name, pool) for name in JOBS]
+    save("scaling", "Scaling: CPU time and memory against size", COMMAND, rows)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
