@@ -23,6 +23,7 @@ from benchmarks.measuring import Row, save
 COMMAND = "python -m benchmarks.machine"
 N = 2000  # rows and columns of the matrices that are multiplied
 SIZE = 1_000_000_000  # bytes that are copied, written and read
+N_FILES = 6
 PIECE = 32_000_000  # bytes at once, as a chunk of a store may be
 
 
@@ -33,6 +34,7 @@ def main() -> None:
     rows += [measure_copy(is_fresh=False), measure_copy(is_fresh=True)]
     with tempfile.TemporaryDirectory(prefix="neurolens-bench-") as folder:
         rows += measure_disk(Path(folder) / "piece.bin")
+        rows.append(measure_cache(Path(folder)))
     rows.append(measure_forward())
     save("machine", "What this machine can do", COMMAND, rows)
 
@@ -93,6 +95,21 @@ def measure_disk(path: Path) -> list[Row]:
         tell("write 1 GB to one file until the disk has it", SIZE / written / 1e9, "GB/s"),
         tell("read it again, from the system's cache", SIZE / got / 1e9, "GB/s"),
     ]
+
+
+def measure_cache(folder: Path) -> Row:
+    """Write files that stay until the system's cache has them: some find memory there, for some it has to be found."""
+    piece = np.random.default_rng(0).bytes(PIECE)
+    rates = []
+    for number in range(N_FILES):
+        with (folder / f"{number}.bin").open("wb", buffering=0) as file:
+            start = time.perf_counter()
+            for _ in range(SIZE // PIECE):
+                file.write(piece)
+            rates.append(SIZE / (time.perf_counter() - start) / 1e9)
+            os.fsync(file.fileno())
+    task = f"write 1 GB to each of {N_FILES} files until the system's cache has it: slowest to fastest"
+    return Row(task, "", "", f"{min(rates):.2g} to {max(rates):.2g} GB/s", "", None)
 
 
 def measure_forward() -> Row:
