@@ -204,7 +204,7 @@ def compare_all(images: list[Path], folder: Path, n_runs: int) -> Row:
     return replace(
         row,
         limit=measure_limit(model, stimuli, folder / "limit", times["forward"].cpu / len(inputs), n_runs),
-        note="the system's cache takes files at a rate that changes tenfold: the first section has the slowest",
+        note="how fast the system's cache takes files changes by the moment: the first section has slowest and fastest",
     )
 
 
