@@ -62,8 +62,9 @@ class Plan:
         check_choice(self.similarity, MEASURES, "similarity")
         check_choice(self.correction, CORRECTIONS, "correction")
         check_choice(self.join, ("exact", "inner"), "join")
-        for name in ("n_permutations", "n_bootstraps", "n_splits", "seed"):
-            check_count(getattr(self, name), name, 0, "" if name == "seed" else " (no test)")
+        zeros = {"n_permutations": " (no test)", "n_bootstraps": " (no interval)", "n_splits": " (no splits)"}
+        for name in (*zeros, "seed"):
+            check_count(getattr(self, name), name, 0, zeros.get(name, ""))
         if self.n_bootstraps == 1:
             raise InputError(
                 "n_bootstraps=1: one sample has no spread. Give 0 (no interval) or many, e.g. 1000."
