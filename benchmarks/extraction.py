@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import os
 import shutil
@@ -142,14 +141,12 @@ def compare_layers(images: list[Path], folder: Path, n_runs: int) -> tuple[Row, 
     """Five layers of resnet18 to disk; the time that ours takes is given beside the row."""
     model = make_model()
     cases = {
-        "ours": lambda files: run_ours(model, files, folder / "ours", ops=list(LAYERS)),
-        "hooks": lambda files: run_hooks(model, files, folder / "hooks"),
+        "ours": lambda files=images: run_ours(model, files, folder / "ours", ops=list(LAYERS)),
+        "hooks": lambda files=images: run_hooks(model, files, folder / "hooks"),
     }
     for case in cases.values():
         case(images[:BATCH])  # everything is imported
-    times = interleave(
-        {name: functools.partial(case, images) for name, case in cases.items()}, n_runs=n_runs, n_warmup=0
-    )
+    times = interleave(cases, n_runs=n_runs, n_warmup=0)
     others = "a loop of hooks and .npy files"
     return _row(say_layers(images), times["ours"], times["hooks"], others, 0.95, len(images)), times["ours"]
 

@@ -23,8 +23,8 @@ from benchmarks.measuring import Row, save
 COMMAND = "python -m benchmarks.machine"
 N = 2000  # rows and columns of the matrices that are multiplied
 SIZE = 1_000_000_000  # bytes that are copied, written and read
-N_FILES = 6
 PIECE = 32_000_000  # bytes at once, as a chunk of a store may be
+N_FILES = 6  # that stay while the next are written
 
 
 def main() -> None:
@@ -78,36 +78,33 @@ def measure_disk(path: Path) -> list[Row]:
     """Write one file until the disk has it, and read it back."""
     piece = np.random.default_rng(0).bytes(PIECE)
 
-    def write() -> None:
-        with path.open("wb") as file:
-            for _ in range(SIZE // PIECE):
-                file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-
     def read() -> None:
         with path.open("rb", buffering=0) as file:
             while file.read(PIECE):
                 pass
 
-    written, got = (time_it(job, n_runs=3) for job in (write, read))
+    written, got = (time_it(job, n_runs=3) for job in (lambda: write(path, piece), read))
     return [
         tell("write 1 GB to one file until the disk has it", SIZE / written / 1e9, "GB/s"),
         tell("read it again, from the system's cache", SIZE / got / 1e9, "GB/s"),
     ]
 
 
+def write(path: Path, piece: bytes) -> float:
+    """Write one file until the disk has it; return the seconds until the system's cache had it."""
+    with path.open("wb", buffering=0) as file:
+        start = time.perf_counter()
+        for _ in range(SIZE // PIECE):
+            file.write(piece)
+        seconds = time.perf_counter() - start
+        os.fsync(file.fileno())
+    return seconds
+
+
 def measure_cache(folder: Path) -> Row:
     """Write files that stay until the system's cache has them: some find memory there, for some it has to be found."""
     piece = np.random.default_rng(0).bytes(PIECE)
-    rates = []
-    for number in range(N_FILES):
-        with (folder / f"{number}.bin").open("wb", buffering=0) as file:
-            start = time.perf_counter()
-            for _ in range(SIZE // PIECE):
-                file.write(piece)
-            rates.append(SIZE / (time.perf_counter() - start) / 1e9)
-            os.fsync(file.fileno())
+    rates = [SIZE / write(folder / f"{number}.bin", piece) / 1e9 for number in range(N_FILES)]
     task = f"write 1 GB to each of {N_FILES} files until the system's cache has it: slowest to fastest"
     return Row(task, "", "", f"{min(rates):.2g} to {max(rates):.2g} GB/s", "", None)
 

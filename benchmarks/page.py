@@ -27,9 +27,9 @@ HEAD = """# Benchmarks
 Every case and its peer run in one process, in turn, on the same data; times are medians (of one or two runs where a
 case takes many seconds), wall first and then CPU. Memory is the peak of a process of its own. Traces are timed, and
 sizes compared, in memory that is used again (`keep_freed_memory`), the peer's likewise: how long the system takes to
-hand out fresh memory changes from moment to moment, and is measured by itself. `make bench` measures everything again;
-a section's own command measures that section. A target that was not reached says **missed**, with its limit beside it
-where one was measured.
+hand out fresh memory changes from moment to moment, and is measured by itself. A trace by TorchLens is timed once, warm
+and after all others, since it leaves torch changed. `make bench` measures everything again; a section's own command
+measures that section. A target that was not reached says **missed**, with its limit beside it where one was measured.
 
 Beside a trace stands what torch allows at least: a function mode that only reads the shape, dtype, device and storage
 of each result, without which there is no record of operations. Python itself is slowest right after a kernel has

@@ -123,13 +123,12 @@ JOBS = {
 }
 
 
-def measure(name: str, n: int) -> dict[str, float]:
+def measure(job: Job, n: int) -> dict[str, float]:
     """The memory of a first call and the median CPU time of others, which find what it freed, in this process.
 
     What the system takes for memory that it hands out again is measured in benchmarks/machine.py: on a virtual machine
     it changes from moment to moment, and hides how the work grows.
     """
-    job = JOBS[name]
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # alphas at the ends of the grid: these voxels are noise
     with tempfile.TemporaryDirectory(prefix="neurolens-bench-") as folder:
@@ -157,7 +156,7 @@ def fit_exponent(sizes: tuple[int, ...], costs: list[float]) -> float:
 def compare_sizes(name: str, pool: Pool) -> Row:
     """One line: all sizes of a job, and what the fit says."""
     job = JOBS[name]
-    found = pool.map(functools.partial(measure, name), job.sizes, chunksize=1)
+    found = pool.map(functools.partial(measure, job), job.sizes, chunksize=1)
     seconds, memory = ([one[key] for one in found] for key in ("seconds", "memory"))
     exponent = fit_exponent(job.sizes, seconds)
     grown = fit_exponent(job.sizes, [max(one, 1e6) for one in memory])
